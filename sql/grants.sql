@@ -1,0 +1,78 @@
+-- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights.
+-- Roles belong to the cluster: a second database, or a restore, finds them there already.
+DO $$
+DECLARE
+    wanted name;
+BEGIN
+    FOREACH wanted IN ARRAY
+        ARRAY['minion_producer', 'minion_worker', 'minion_reader', 'minion_admin']
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON SCHEMA minion FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA minion FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA minion FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA minion FROM PUBLIC;
+REVOKE ALL ON TYPE minion.job_state FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA minion TO minion_producer, minion_worker, minion_reader, minion_admin;
+GRANT USAGE ON TYPE minion.job_state TO minion_producer, minion_worker, minion_reader, minion_admin;
+
+-- minion_producer: puts jobs in, and can't read what others put in.
+GRANT EXECUTE ON FUNCTION
+    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb),
+    minion.enqueue_many(jsonb)
+TO minion_producer, minion_worker, minion_admin;
+GRANT INSERT, SELECT (id) ON minion.jobs TO minion_producer;
+GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
+
+-- minion_worker: takes jobs and sees to them, and keeps the queue in repair.
+GRANT EXECUTE ON FUNCTION
+    minion.dequeue(bigint, interval, bigint, int, text[], text[], int),
+    minion.finish_job(bigint, int, jsonb),
+    minion.finish_jobs(bigint[], int[], jsonb[]),
+    minion.fail_job(bigint, int, jsonb, interval),
+    minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text),
+    minion.remove_job(bigint),
+    minion.note(bigint, jsonb),
+    minion.backoff(int),
+    minion.register_worker(bigint, text, int, jsonb),
+    minion.unregister_worker(bigint),
+    minion.broadcast(text, jsonb, bigint[]),
+    minion.receive(bigint),
+    minion.lock(text, interval, int),
+    minion.is_locked(text),
+    minion.unlock(text),
+    minion.repair(),
+    minion.is_unresolved(minion.job_state, timestamptz, bool, timestamptz),
+    minion.place(timestamptz, timestamptz, bigint[], bool, timestamptz)
+TO minion_worker, minion_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON minion.jobs, minion.workers, minion.locks
+TO minion_worker, minion_admin;
+GRANT SELECT, USAGE ON SEQUENCE minion.workers_id_seq, minion.locks_id_seq
+TO minion_worker, minion_admin;
+
+-- minion_reader: looks, and changes nothing.
+GRANT EXECUTE ON FUNCTION
+    minion.list_jobs(bigint, bigint, bigint, bigint[], text[], text[], minion.job_state[], text[]),
+    minion.list_workers(bigint, bigint, bigint, bigint[]),
+    minion.list_locks(bigint, bigint, text[]),
+    minion.stats(),
+    minion.history()
+TO minion_reader, minion_worker, minion_admin;
+GRANT SELECT ON minion.jobs, minion.workers, minion.locks, minion.schedules
+TO minion_reader, minion_worker, minion_admin;
+GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, minion_admin;
+
+-- minion_admin: all of that, and reset.
+GRANT EXECUTE ON FUNCTION minion.reset(text) TO minion_admin;
+GRANT INSERT, UPDATE, DELETE ON minion.schedules TO minion_admin;
+GRANT TRUNCATE ON minion.jobs, minion.workers, minion.locks, minion.schedules TO minion_admin;
+GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA minion TO minion_admin;

@@ -1,0 +1,158 @@
+-- What only reads. The bodies are parsed here and now (BEGIN ATOMIC), so that no caller's search_path has a
+-- say in what they mean, and the planner can put them in place of the call, where a filter that is NULL
+-- falls away. Times are the clock's, not the transaction's.
+
+CREATE FUNCTION minion.list_jobs(
+    skip bigint DEFAULT 0,
+    take bigint DEFAULT 100,
+    before bigint DEFAULT NULL,
+    ids bigint[] DEFAULT NULL,
+    notes text[] DEFAULT NULL,
+    queues text[] DEFAULT NULL,
+    states minion.job_state[] DEFAULT NULL,
+    tasks text[] DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
+    expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
+    queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
+    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT job.id, job.args, job.attempts,
+        ARRAY(
+            SELECT child.id
+            FROM minion.jobs AS child
+            WHERE child.parents @> ARRAY[job.id] AND child.parents <> '{}'
+            ORDER BY child.id
+        ),
+        job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
+        job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
+        clock_timestamp(), job.worker, page.total
+    FROM (
+        -- Counted over ids alone: args and results of what is not on the page are never read.
+        SELECT match.id, count(*) OVER () AS total
+        FROM minion.jobs AS match
+        WHERE (list_jobs.before IS NULL OR match.id < list_jobs.before)
+          AND (list_jobs.ids IS NULL OR match.id = ANY (list_jobs.ids))
+          AND (list_jobs.notes IS NULL OR (match.notes ?| list_jobs.notes AND match.notes <> '{}'))
+          AND (list_jobs.queues IS NULL OR match.queue = ANY (list_jobs.queues))
+          AND (list_jobs.states IS NULL OR match.state = ANY (list_jobs.states))
+          AND (list_jobs.tasks IS NULL OR match.task = ANY (list_jobs.tasks))
+          AND NOT (match.state = 'inactive' AND match.expires IS NOT NULL
+                   AND match.expires <= clock_timestamp())
+        ORDER BY match.id DESC
+        OFFSET list_jobs.skip
+        LIMIT list_jobs.take
+    ) AS page
+    JOIN minion.jobs AS job ON job.id = page.id
+    ORDER BY job.id DESC;
+END;
+
+CREATE FUNCTION minion.list_workers(
+    skip bigint DEFAULT 0,
+    take bigint DEFAULT 100,
+    before bigint DEFAULT NULL,
+    ids bigint[] DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, host text, pid int, started timestamptz, notified timestamptz, status jsonb,
+    jobs bigint[], total bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT worker.id, worker.host, worker.pid, worker.started, worker.notified, worker.status,
+        ARRAY(
+            SELECT job.id
+            FROM minion.jobs AS job
+            WHERE job.state = 'active' AND job.worker = worker.id
+            ORDER BY job.id
+        ),
+        count(*) OVER ()
+    FROM minion.workers AS worker
+    WHERE (list_workers.before IS NULL OR worker.id < list_workers.before)
+      AND (list_workers.ids IS NULL OR worker.id = ANY (list_workers.ids))
+    ORDER BY worker.id DESC
+    OFFSET list_workers.skip
+    LIMIT list_workers.take;
+END;
+
+CREATE FUNCTION minion.list_locks(
+    skip bigint DEFAULT 0,
+    take bigint DEFAULT 100,
+    names text[] DEFAULT NULL
+) RETURNS TABLE (id bigint, name text, expires timestamptz, total bigint) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT lock.id, lock.name, lock.expires, count(*) OVER ()
+    FROM minion.locks AS lock
+    WHERE lock.expires > clock_timestamp()
+      AND (list_locks.names IS NULL OR lock.name = ANY (list_locks.names))
+    ORDER BY lock.id DESC
+    OFFSET list_locks.skip
+    LIMIT list_locks.take;
+END;
+
+-- Each count goes through the partial index that holds just those jobs.
+CREATE FUNCTION minion.stats() RETURNS TABLE (
+    active_jobs bigint, active_locks bigint, active_workers bigint, delayed_jobs bigint,
+    enqueued_jobs bigint, failed_jobs bigint, finished_jobs bigint, inactive_jobs bigint,
+    inactive_workers bigint, inactive_schedules bigint, schedules bigint, uptime interval,
+    workers bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT active.jobs,
+        (SELECT count(*) FROM minion.locks AS lock WHERE lock.expires > clock.now),
+        active.workers,
+        (SELECT count(*)
+         FROM minion.jobs AS job
+         WHERE job.state = 'inactive' AND job.parked_until IS NOT NULL AND job.delayed > clock.now
+           AND (job.expires IS NULL OR job.expires > clock.now)),
+        (SELECT CASE WHEN given.is_called THEN given.last_value ELSE 0 END
+         FROM minion.jobs_id_seq AS given),
+        (SELECT count(*) FROM minion.jobs AS job WHERE job.state = 'failed'),
+        (SELECT count(*) FROM minion.jobs AS job WHERE job.state = 'finished'),
+        (SELECT count(*)
+         FROM minion.jobs AS job
+         WHERE job.state = 'inactive' AND job.parked_until IS NULL)
+        + (SELECT count(*)
+           FROM minion.jobs AS job
+           WHERE job.state = 'inactive' AND job.parked_until IS NOT NULL)
+        - (SELECT count(*)
+           FROM minion.jobs AS job
+           WHERE job.state = 'inactive' AND job.expires IS NOT NULL AND job.expires <= clock.now),
+        (SELECT count(*)
+         FROM minion.workers AS worker
+         WHERE NOT EXISTS (
+            SELECT FROM minion.jobs AS job WHERE job.state = 'active' AND job.worker = worker.id)),
+        (SELECT count(*) FROM minion.schedules AS schedule WHERE schedule.paused),
+        (SELECT count(*) FROM minion.schedules),
+        clock.now - pg_postmaster_start_time(),
+        (SELECT count(*) FROM minion.workers)
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock,
+        (SELECT count(*) AS jobs, count(DISTINCT job.worker) AS workers
+         FROM minion.jobs AS job
+         WHERE job.state = 'active') AS active;
+END;
+
+-- Hours are counted as 3,600 seconds back from the current one: a DST change neither repeats nor drops one.
+CREATE FUNCTION minion.history() RETURNS TABLE (
+    hour timestamptz, failed_jobs bigint, finished_jobs bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH span AS MATERIALIZED (
+        SELECT date_bin('1 hour', clock_timestamp(), 'epoch') - make_interval(hours => 23) AS begin
+    ), ended AS (
+        SELECT date_bin('1 hour', job.finished, 'epoch') AS hour, 1 AS failed, 0 AS finished
+        FROM minion.jobs AS job
+        WHERE job.state = 'failed' AND job.finished >= (SELECT span.begin FROM span)
+      UNION ALL
+        SELECT date_bin('1 hour', job.finished, 'epoch'), 0, 1
+        FROM minion.jobs AS job
+        WHERE job.state = 'finished' AND job.finished >= (SELECT span.begin FROM span)
+    )
+    SELECT hours.hour, coalesce(sum(ended.failed), 0), coalesce(sum(ended.finished), 0)
+    FROM (
+        SELECT span.begin + make_interval(hours => number) AS hour
+        FROM span, generate_series(0, 23) AS number
+    ) AS hours
+    LEFT JOIN ended ON ended.hour = hours.hour
+    GROUP BY hours.hour
+    ORDER BY hours.hour;
+END;

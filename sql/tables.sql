@@ -1,0 +1,146 @@
+-- Types, tables, constraints, indexes, and what pg_dump carries.
+-- Names are COLLATE "C": compared byte by byte, they are fast, and an update of the operating system's
+-- locales can't leave an index in the wrong order.
+
+CREATE TYPE minion.job_state AS ENUM ('inactive', 'active', 'failed', 'finished');
+
+CREATE SEQUENCE minion.jobs_id_seq;
+
+-- Fixed-width columns first: no padding between them.
+CREATE TABLE minion.jobs (
+    id           bigint NOT NULL DEFAULT nextval('minion.jobs_id_seq'),
+    created      timestamptz NOT NULL DEFAULT now(),
+    delayed      timestamptz NOT NULL DEFAULT now(),
+    expires      timestamptz,
+    started      timestamptz,
+    finished     timestamptz,
+    retried      timestamptz,
+    worker       bigint,
+    parked_until timestamptz,
+    waits_for    bigint,
+    priority     int NOT NULL DEFAULT 0,
+    attempts     int NOT NULL DEFAULT 1,
+    retries      int NOT NULL DEFAULT 0,
+    state        minion.job_state NOT NULL DEFAULT 'inactive',
+    lax          bool NOT NULL DEFAULT false,
+    queue        text COLLATE "C" NOT NULL DEFAULT 'default',
+    task         text COLLATE "C" NOT NULL,
+    args         jsonb NOT NULL DEFAULT '[]',
+    notes        jsonb NOT NULL DEFAULT '{}',
+    parents      bigint[] NOT NULL DEFAULT '{}',
+    result       jsonb,
+    CONSTRAINT jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (octet_length(queue) BETWEEN 1 AND 1000),
+    CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
+    CONSTRAINT jobs_args_is_array CHECK (jsonb_typeof(args) = 'array'),
+    CONSTRAINT jobs_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
+    CONSTRAINT jobs_attempts_is_positive CHECK (attempts >= 1),
+    CONSTRAINT jobs_retries_is_not_negative CHECK (retries >= 0),
+    CONSTRAINT jobs_parents_has_no_null CHECK (array_position(parents, NULL) IS NULL),
+    CONSTRAINT jobs_delayed_is_finite CHECK (isfinite(delayed)),
+    CONSTRAINT jobs_only_inactive_is_parked CHECK (parked_until IS NULL OR state = 'inactive')
+);
+
+ALTER SEQUENCE minion.jobs_id_seq OWNED BY minion.jobs.id;
+
+-- All indexes but the key are partial, so that a job pays only for what it uses.
+
+-- A lane is a (queue, task) pair; this holds exactly its ready jobs, in the order they are claimed.
+-- ~priority sorts as -priority does, and can't overflow.
+CREATE INDEX jobs_ready ON minion.jobs (queue, task, (~priority), id)
+    WHERE state = 'inactive' AND parked_until IS NULL;
+
+-- Delayed, blocked and expired jobs stand here, out of the way of claims, until their time comes.
+CREATE INDEX jobs_parked ON minion.jobs (queue, task, parked_until, id)
+    WHERE state = 'inactive' AND parked_until IS NOT NULL;
+
+-- The children to look at again when a job is done.
+CREATE INDEX jobs_waits_for ON minion.jobs (waits_for) WHERE waits_for IS NOT NULL;
+
+-- The jobs of a worker, and those of workers that are gone.
+CREATE INDEX jobs_active ON minion.jobs (worker) WHERE state = 'active';
+
+-- For repair, history and counts.
+CREATE INDEX jobs_finished ON minion.jobs (finished, id) WHERE state = 'finished';
+CREATE INDEX jobs_failed ON minion.jobs (finished, id) WHERE state = 'failed';
+CREATE INDEX jobs_expiring ON minion.jobs (expires, id)
+    WHERE state = 'inactive' AND expires IS NOT NULL;
+
+-- children in list_jobs, and the finished parents that repair must keep.
+CREATE INDEX jobs_parents ON minion.jobs USING gin (parents) WHERE parents <> '{}';
+CREATE INDEX jobs_notes ON minion.jobs USING gin (notes) WHERE notes <> '{}';
+
+CREATE SEQUENCE minion.workers_id_seq;
+
+CREATE TABLE minion.workers (
+    id       bigint NOT NULL DEFAULT nextval('minion.workers_id_seq'),
+    started  timestamptz NOT NULL DEFAULT now(),
+    notified timestamptz NOT NULL DEFAULT now(),
+    pid      int NOT NULL,
+    host     text NOT NULL,
+    status   jsonb NOT NULL DEFAULT '{}',
+    inbox    jsonb NOT NULL DEFAULT '[]',
+    CONSTRAINT workers_pkey PRIMARY KEY (id),
+    CONSTRAINT workers_host_has_at_most_1000_bytes CHECK (octet_length(host) <= 1000),
+    CONSTRAINT workers_status_is_object CHECK (jsonb_typeof(status) = 'object'),
+    CONSTRAINT workers_inbox_is_array CHECK (jsonb_typeof(inbox) = 'array')
+) WITH (fillfactor = 50);
+
+ALTER SEQUENCE minion.workers_id_seq OWNED BY minion.workers.id;
+
+CREATE SEQUENCE minion.locks_id_seq;
+
+CREATE TABLE minion.locks (
+    id      bigint NOT NULL DEFAULT nextval('minion.locks_id_seq'),
+    expires timestamptz NOT NULL,
+    name    text COLLATE "C" NOT NULL,
+    CONSTRAINT locks_pkey PRIMARY KEY (id),
+    CONSTRAINT locks_name_has_1_to_1000_bytes CHECK (octet_length(name) BETWEEN 1 AND 1000)
+);
+
+ALTER SEQUENCE minion.locks_id_seq OWNED BY minion.locks.id;
+
+CREATE INDEX locks_name ON minion.locks (name, expires);
+CREATE INDEX locks_expires ON minion.locks (expires);
+
+CREATE SEQUENCE minion.schedules_id_seq;
+
+CREATE TABLE minion.schedules (
+    id       bigint NOT NULL DEFAULT nextval('minion.schedules_id_seq'),
+    created  timestamptz NOT NULL DEFAULT now(),
+    last_run timestamptz,
+    next_run timestamptz NOT NULL,
+    last_job bigint,
+    expire   interval,
+    priority int NOT NULL DEFAULT 0,
+    attempts int NOT NULL DEFAULT 1,
+    paused   bool NOT NULL DEFAULT false,
+    lax      bool NOT NULL DEFAULT false,
+    name     text COLLATE "C" NOT NULL,
+    cron     text NOT NULL,
+    timezone text NOT NULL DEFAULT 'UTC',
+    queue    text COLLATE "C" NOT NULL DEFAULT 'default',
+    task     text COLLATE "C" NOT NULL,
+    args     jsonb NOT NULL DEFAULT '[]',
+    notes    jsonb NOT NULL DEFAULT '{}',
+    CONSTRAINT schedules_pkey PRIMARY KEY (id),
+    CONSTRAINT schedules_name_key UNIQUE (name),
+    CONSTRAINT schedules_name_has_1_to_1000_bytes CHECK (octet_length(name) BETWEEN 1 AND 1000),
+    CONSTRAINT schedules_queue_has_1_to_1000_bytes CHECK (octet_length(queue) BETWEEN 1 AND 1000),
+    CONSTRAINT schedules_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
+    CONSTRAINT schedules_args_is_array CHECK (jsonb_typeof(args) = 'array'),
+    CONSTRAINT schedules_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
+    CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1)
+);
+
+ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;
+
+-- The queue's contents are the user's data: pg_dump carries them, ids included.
+SELECT pg_catalog.pg_extension_config_dump('minion.jobs', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.jobs_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.workers', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.workers_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.locks', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.locks_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.schedules', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.schedules_id_seq', '');

@@ -1,0 +1,119 @@
+//! Every error the extension raises by itself: its SQLSTATE, its words and its remedy.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::PgSqlErrorCode;
+use std::fmt::Display;
+
+/// What can be wrong with a call.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument is NULL that may not be.
+    Null { argument: &'static str },
+    /// A worker id that no row of `minion.workers` has.
+    NotRegistered { worker: i64 },
+    /// A worker id that no call of `register_worker` ever returned.
+    NeverIssued { worker: i64 },
+    /// A value outside of what its argument takes.
+    Value { argument: &'static str, value: String, must: &'static str, hint: &'static str },
+    /// A value that breaks a rule the table states as a CHECK, found before the row is made.
+    Constraint { argument: &'static str, value: String, must: &'static str, hint: &'static str },
+    /// An element of `enqueue_many` that is not a job.
+    Element { path: String, problem: String },
+    /// `wait` where a new job could never be seen.
+    WaitNeedsReadCommitted,
+    /// A statement of ours that the server would not run; never the caller's fault.
+    Statement { call: &'static str, code: i32, sql: &'static str },
+}
+
+impl Error {
+    /// [`Error::Value`] with the value in PostgreSQL's own spelling.
+    pub fn value(
+        argument: &'static str,
+        value: impl Display,
+        must: &'static str,
+        hint: &'static str,
+    ) -> Self {
+        Self::Value { argument, value: value.to_string(), must, hint }
+    }
+
+    /// [`Error::Constraint`]; text goes through [`excerpt`] first.
+    pub fn constraint(
+        argument: &'static str,
+        value: impl Display,
+        must: &'static str,
+        hint: &'static str,
+    ) -> Self {
+        Self::Constraint { argument, value: value.to_string(), must, hint }
+    }
+
+    fn code(&self) -> PgSqlErrorCode {
+        use PgSqlErrorCode::*;
+        match self {
+            Self::Null { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::NotRegistered { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Self::NeverIssued { .. } | Self::Value { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
+            Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
+            Self::WaitNeedsReadCommitted => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Statement { .. } => ERRCODE_INTERNAL_ERROR,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Null { argument } => format!("{argument} may not be NULL"),
+            Self::NotRegistered { worker } => format!("worker {worker} is not registered"),
+            Self::NeverIssued { worker } => format!("worker id {worker} was never issued"),
+            Self::Value { argument, value, must, .. }
+            | Self::Constraint { argument, value, must, .. } => {
+                format!("{argument} {must}, not {value}")
+            }
+            Self::Element { path, problem } => format!("{path}: {problem}"),
+            Self::WaitNeedsReadCommitted => {
+                "dequeue cannot wait in a REPEATABLE READ or SERIALIZABLE transaction".into()
+            }
+            Self::Statement { call, code, sql } => format!("{call} returned {code} for: {sql}"),
+        }
+    }
+
+    /// The message without the argument's name in front, for where the place says it.
+    pub fn message_after(&self, argument: &str) -> String {
+        let message = self.message();
+        message.strip_prefix(argument).map_or(message.clone(), |rest| rest.trim_start().into())
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Null { .. } => "Leave the argument out to get its default, if it has one.",
+            Self::NotRegistered { .. } => {
+                "Call minion.register_worker() and use the id that it returns; with id => it \
+                 registers a removed worker again."
+            }
+            Self::NeverIssued { .. } => "Call minion.register_worker() without an id to get one.",
+            Self::Value { hint, .. } | Self::Constraint { hint, .. } => hint,
+            Self::Element { .. } => {
+                "Pass an array of objects such as {\"task\": \"mail\", \"args\": [1], \"priority\": 5}, \
+                 with the argument names of minion.enqueue() as keys."
+            }
+            Self::WaitNeedsReadCommitted => {
+                "Its snapshot would never show a new job: use READ COMMITTED, or wait => '0'."
+            }
+            Self::Statement { .. } => "Please report this as a bug of minion.",
+        }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        ErrorReport::new(error.code(), error.message(), "minion").set_hint(error.hint())
+    }
+}
+
+/// The first of a long value, so that a megabyte of input does not become a megabyte of message.
+pub fn excerpt(value: &str) -> String {
+    const MOST: usize = 60;
+    match value.char_indices().nth(MOST) {
+        None => format!("\"{value}\""),
+        Some((end, _)) => format!("\"{}…\" ({} bytes)", &value[..end], value.len()),
+    }
+}

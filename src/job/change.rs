@@ -1,0 +1,125 @@
+//! Changes to a job from outside of an attempt: retry_job, remove_job, note.
+
+use super::argument::{at_least_one, given, name, object, positive_span};
+use crate::statement::value::{Array, BigintArray, Jsonb};
+use crate::statement::{Session, Statement, clock, params};
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+static RETRY: Statement = Statement::new(
+    "UPDATE minion.jobs
+    SET state = 'inactive',
+        retries = (retries + 1),
+        retried = $3,
+        delayed = $3 + $4,
+        expires = coalesce($3 + $5, expires),
+        attempts = coalesce($6, attempts),
+        lax = coalesce($7, lax),
+        parents = coalesce($8, parents),
+        priority = coalesce($9, priority),
+        queue = coalesce($10, queue)
+    WHERE id = $1 AND retries = $2",
+    &[
+        pg_sys::INT8OID,
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::INTERVALOID,
+        pg_sys::INT4OID,
+        pg_sys::BOOLOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+static REMOVE: Statement = Statement::new(
+    "DELETE FROM minion.jobs WHERE id = $1 AND state <> $2::minion.job_state",
+    &[pg_sys::INT8OID, pg_sys::TEXTOID],
+);
+
+/// Only the keys that the caller set to null are taken out: nulls deeper down, and those that were there
+/// before, are data.
+static NOTE: Statement = Statement::new(
+    "UPDATE minion.jobs
+    SET notes = (notes || $2) - ARRAY(
+        SELECT pair.key FROM pg_catalog.jsonb_each($2) AS pair WHERE pair.value = 'null')
+    WHERE id = $1",
+    &[pg_sys::INT8OID, pg_sys::JSONBOID],
+);
+
+/// Puts a job back into its queue, from any state.
+///
+/// `id`, `retries`: which attempt is meant, so that a job is not retried twice by accident; `delay`: how
+/// long it may not start; the others replace what the job has, NULL keeps it; `expire` counts from now.
+/// Result, worker, started and finished stay as they are. True if it was done; false if the job is gone
+/// or was retried since.
+///
+/// Raises 22004 for a NULL id, retries or delay, 22023 for a duration that is negative or over 10000
+/// years, 23514 for a value that the table does not take. Semantics: Minion's `retry_job`.
+#[pg_extern]
+#[allow(clippy::too_many_arguments)]
+fn retry_job(
+    id: Option<i64>,
+    retries: Option<i32>,
+    attempts: default!(Option<i32>, "NULL"),
+    delay: default!(Option<Interval>, "'0'"),
+    expire: default!(Option<Interval>, "NULL"),
+    lax: default!(Option<bool>, "NULL"),
+    parents: default!(Option<BigintArray>, "NULL"),
+    priority: default!(Option<i32>, "NULL"),
+    queue: default!(Option<&str>, "NULL"),
+) -> Result<bool, ErrorReport> {
+    let (id, retries) = (given("id", id)?, given("retries", retries)?);
+    let attempts = attempts.map(at_least_one).transpose()?;
+    let delay = positive_span("delay", given("delay", delay)?)?;
+    let expire = expire.map(|expire| positive_span("expire", expire)).transpose()?;
+    let parents = parents.map(|parents| parents.without_nulls("parents")).transpose()?;
+    let queue = queue.map(|queue| name("queue", queue)).transpose()?;
+    Ok(Session::with(|session| {
+        session
+            .run(
+                &RETRY,
+                params![
+                    id,
+                    retries,
+                    clock(),
+                    delay,
+                    expire,
+                    attempts,
+                    lax,
+                    parents,
+                    priority,
+                    queue
+                ],
+            )
+            .map(|rows| rows.count() > 0)
+    })?)
+}
+
+/// Removes a job that is not active; its children go on without it. True if it was done.
+///
+/// Raises 22004 for NULL. Semantics: Minion's `remove_job`.
+#[pg_extern]
+fn remove_job(id: Option<i64>) -> Result<bool, ErrorReport> {
+    let id = given("id", id)?;
+    Ok(Session::with(|session| {
+        session.run(&REMOVE, params![id, "active"]).map(|rows| rows.count() > 0)
+    })?)
+}
+
+/// Merges an object into a job's notes, in any state.
+///
+/// `merge`: its top-level keys replace those of the notes, and a null removes one; nulls deeper down stay.
+/// True if the job exists.
+///
+/// Raises 22004 for NULL, 23514 if `merge` is not an object. Semantics: Minion's `note`.
+#[pg_extern]
+fn note(id: Option<i64>, merge: Option<Jsonb>) -> Result<bool, ErrorReport> {
+    let id = given("id", id)?;
+    let merge = object("merge", given("merge", merge)?)?;
+    Ok(Session::with(|session| {
+        session.run(&NOTE, params![id, merge]).map(|rows| rows.count() > 0)
+    })?)
+}

@@ -1,0 +1,327 @@
+//! A claim: the best jobs that a worker may have now, in order, and nobody else's.
+//!
+//! Peek at the first ready job of every lane; in the lane of the best, take jobs up to where the second
+//! lane begins, skipping what others hold; go on with the next best lane until there are enough.
+
+use super::lanes::{Head, Lanes, Position, Source, parked, ready};
+use crate::error::Error;
+use crate::statement::value::Jsonb;
+use crate::statement::{Rows, Session, Statement, Timestamp, in_transaction_block, params};
+use pgrx::pg_sys;
+
+/// What a worker asks for.
+pub struct Wanted {
+    pub worker: i64,
+    pub lanes: Lanes,
+    /// `~min_priority`, or the end of all ranks.
+    pub worst: i32,
+    pub id: Option<i64>,
+    pub max_jobs: usize,
+}
+
+/// What it gets.
+pub struct Claimed {
+    pub id: i64,
+    pub args: Jsonb,
+    pub retries: i32,
+    pub task: String,
+    rank: i32,
+}
+
+/// The facts that allow a job to run; $1 is the clock. Its parents are asked again here: one may have been
+/// retried since the job was freed.
+macro_rules! claimable {
+    () => {
+        "job.state = 'inactive'
+         AND job.delayed <= $1
+         AND (job.expires IS NULL OR job.expires > $1)
+         AND (job.parents = '{}' OR NOT EXISTS (
+            SELECT
+            FROM minion.jobs AS parent
+            WHERE parent.id = ANY (job.parents)
+              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)))"
+    };
+}
+
+/// The stretch of a lane from one position up to, not including, another.
+macro_rules! stretch {
+    () => {
+        "job.queue = $2 AND job.task = $3
+         AND (~job.priority, job.id) >= ($4, $5)
+         AND (~job.priority, job.id) < ($6, $7)"
+    };
+}
+
+macro_rules! take {
+    () => {
+        "UPDATE minion.jobs AS job
+        SET state = 'active', started = $1, parked_until = NULL, waits_for = NULL, worker = "
+    };
+}
+
+macro_rules! returning {
+    () => {
+        " RETURNING job.id, job.args, job.retries, job.task, ~job.priority"
+    };
+}
+
+/// By far the most frequent claim is for one job; a constant LIMIT 1 has the best plan.
+static TAKE_ONE: Statement = Statement::new(
+    concat!(
+        take!(),
+        "$8
+        WHERE job.id = (
+            SELECT job.id
+            FROM minion.jobs AS job
+            WHERE ",
+        ready!(),
+        " AND ",
+        stretch!(),
+        " AND ",
+        claimable!(),
+        " ORDER BY ~job.priority, job.id
+            LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        )",
+        returning!()
+    ),
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+    ],
+);
+
+const STRETCH_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+];
+
+/// LIMIT 1000 is for the planner; the call says where to stop before that.
+static LOCK_READY: Statement = Statement::new(
+    concat!(
+        "SELECT job.id
+        FROM minion.jobs AS job
+        WHERE ",
+        ready!(),
+        " AND ",
+        stretch!(),
+        " AND ",
+        claimable!(),
+        " ORDER BY ~job.priority, job.id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED"
+    ),
+    STRETCH_TYPES,
+);
+
+static LOCK_DUE: Statement = Statement::new(
+    concat!(
+        "SELECT job.id
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.parked_until <= $1 AND ",
+        stretch!(),
+        " AND ",
+        claimable!(),
+        " ORDER BY ~job.priority, job.id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED"
+    ),
+    STRETCH_TYPES,
+);
+
+static PEEK_DUE: Statement = Statement::new(
+    concat!(
+        "SELECT ~job.priority, job.id
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.parked_until <= $1 AND ",
+        stretch!(),
+        " AND ",
+        claimable!(),
+        " ORDER BY ~job.priority, job.id
+        LIMIT 1"
+    ),
+    STRETCH_TYPES,
+);
+
+static TAKE: Statement = Statement::new(
+    concat!(take!(), "$2 WHERE job.id = ANY ($3)", returning!()),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+);
+
+static TAKE_ID: Statement = Statement::new(
+    concat!(
+        take!(),
+        "$2
+        WHERE job.id = (
+            SELECT job.id
+            FROM minion.jobs AS job
+            WHERE job.id = $3 AND job.queue = ANY ($4) AND ($5 IS NULL OR job.task = ANY ($5))
+              AND ~job.priority <= $6 AND ",
+        claimable!(),
+        " FOR UPDATE SKIP LOCKED
+        )",
+        returning!()
+    ),
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT4OID,
+    ],
+);
+
+/// Claims up to `max_jobs` jobs, best first.
+pub fn claim(session: &Session, wanted: &Wanted, now: Timestamp) -> Result<Vec<Claimed>, Error> {
+    if let Some(id) = wanted.id {
+        let Lanes { queues, tasks } = wanted.lanes;
+        let params = params![now, wanted.worker, id, queues, tasks, wanted.worst];
+        return Ok(claimed(session, &session.run(&TAKE_ID, params)?));
+    }
+    // Others may have taken all that the first look saw, while new jobs came in: look once more then.
+    for _ in 0..2 {
+        let (saw_jobs, jobs) = claim_heads(session, wanted, now)?;
+        if !jobs.is_empty() || !saw_jobs {
+            return Ok(jobs);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn claim_heads(
+    session: &Session,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(bool, Vec<Claimed>), Error> {
+    let holding = in_transaction_block();
+    let end = Position { rank: wanted.worst, id: i64::MAX };
+    let due = wanted.lanes.due(session, now)?;
+    let mut heads = Vec::new();
+    let saw_due = !due.is_empty();
+    for lane in due {
+        if holding {
+            // Freeing would keep all these rows locked until COMMIT: claim from among them instead.
+            let head =
+                Head { position: Position::FIRST, lane, source: Source::Due, doubtful: false };
+            heads.extend(head.next(session, wanted, now, Position::FIRST, end)?);
+        } else {
+            lane.free_due(session, now)?;
+        }
+    }
+    heads.extend(wanted.lanes.ready(session, wanted.worst)?);
+    let saw_jobs = saw_due || !heads.is_empty();
+
+    let mut jobs = Vec::new();
+    while jobs.len() < wanted.max_jobs {
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.position));
+        let Some(best) = heads.pop() else { break };
+        let limit = heads.last().map_or(end, |second| second.position.min(end));
+        let missing = wanted.max_jobs - jobs.len();
+        let taken = best.take(session, wanted, now, limit, missing)?;
+        let passed_over = taken.first().is_none_or(|job| job.id != best.position.id);
+        if best.doubtful && passed_over && !holding {
+            best.lane.sweep(session, now)?;
+        }
+        if taken.len() < missing {
+            let from = match taken.len() {
+                // The statement's own LIMIT ended it, not the stretch.
+                STATEMENT_LIMIT.. => best.position,
+                _ => limit,
+            };
+            if from < end {
+                heads.extend(best.next(session, wanted, now, from, end)?);
+            }
+        }
+        jobs.extend(taken);
+    }
+    Ok((saw_jobs, jobs))
+}
+
+/// The LIMIT of the statements that lock.
+const STATEMENT_LIMIT: usize = 1_000;
+
+impl Head {
+    /// Claims at most `missing` jobs between the head and `limit`.
+    fn take(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        now: Timestamp,
+        limit: Position,
+        missing: usize,
+    ) -> Result<Vec<Claimed>, Error> {
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let Position { rank, id } = self.position;
+        if missing == 1 && self.source == Source::Ready {
+            let params = params![now, queue, task, rank, id, limit.rank, limit.id, wanted.worker];
+            return Ok(claimed(session, &session.run(&TAKE_ONE, params)?));
+        }
+        let lock = match self.source {
+            Source::Ready => &LOCK_READY,
+            Source::Due => &LOCK_DUE,
+        };
+        let params = params![now, queue, task, rank, id, limit.rank, limit.id];
+        let ids: Vec<i64> = session.run_at_most(lock, params, missing)?.column(1);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut jobs = claimed(session, &session.run(&TAKE, params![now, wanted.worker, ids])?);
+        // UPDATE returns rows in any order.
+        jobs.sort_unstable_by_key(|job| (job.rank, job.id));
+        Ok(jobs)
+    }
+
+    /// The head of the same lane from `from` on.
+    fn next(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        now: Timestamp,
+        from: Position,
+        end: Position,
+    ) -> Result<Option<Head>, Error> {
+        if self.source == Source::Ready {
+            return self.lane.ready(session, from, wanted.worst);
+        }
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let params = params![now, queue, task, from.rank, from.id, end.rank, end.id];
+        let rows = session.run(&PEEK_DUE, params)?;
+        Ok((rows.count() > 0).then(|| Head {
+            position: Position {
+                rank: rows.get(0, 1).expect("priority is NOT NULL"),
+                id: rows.get(0, 2).expect("id is NOT NULL"),
+            },
+            lane: self.lane.clone(),
+            source: Source::Due,
+            doubtful: false,
+        }))
+    }
+}
+
+fn claimed(session: &Session, rows: &Rows) -> Vec<Claimed> {
+    (0..rows.count())
+        .map(|row| Claimed {
+            id: rows.get(row, 1).expect("id is NOT NULL"),
+            args: session.keep(rows.get(row, 2).expect("args is NOT NULL")),
+            retries: rows.get(row, 3).expect("retries is NOT NULL"),
+            task: rows.get(row, 4).expect("task is NOT NULL"),
+            rank: rows.get(row, 5).expect("priority is NOT NULL"),
+        })
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! dequeue: claims jobs for a worker, and waits for one if asked to.
+
+use super::argument::{given, positive_span};
+use super::claim::{Claimed, Wanted, claim};
+use super::lanes::Lanes;
+use crate::error::Error;
+use crate::shared::wake::Pauses;
+use crate::statement::value::{Array, Jsonb, TextArray};
+use crate::statement::{Session, clock, snapshot_is_fixed};
+use crate::worker;
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+
+/// Claims the best jobs that are ready for a worker: they become active and are this worker's.
+///
+/// `worker`: an id of register_worker; `wait`: how long to wait for a job if there is none; `id`: only this
+/// job; `min_priority`: none below; `queues`, `tasks`: only of these (`tasks` NULL: any); `max_jobs`: at
+/// most so many. Returns them best first (priority DESC, id ASC), or no row.
+///
+/// Raises 42704 for a worker that is not registered, 22004 for a NULL other than `id`, `min_priority` and
+/// `tasks`, 22023 for a bad number, 0A000 for a wait under a fixed snapshot. While it waits, the caller's
+/// transaction and snapshot stay open. Semantics: Minion's `dequeue`.
+#[pg_extern]
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+fn dequeue(
+    worker: Option<i64>,
+    wait: default!(Option<Interval>, "'0'"),
+    id: default!(Option<i64>, "NULL"),
+    min_priority: default!(Option<i32>, "NULL"),
+    queues: default!(Option<TextArray>, "'{default}'"),
+    tasks: default!(Option<TextArray>, "NULL"),
+    max_jobs: default!(Option<i32>, "1"),
+) -> Result<
+    TableIterator<
+        'static,
+        (name!(id, i64), name!(args, Jsonb), name!(retries, i32), name!(task, String)),
+    >,
+    ErrorReport,
+> {
+    let worker = given("worker", worker)?;
+    let wait = positive_span("wait", given("wait", wait)?)?;
+    let queues = given("queues", queues)?.without_nulls("queues")?;
+    let tasks = tasks.map(|tasks| tasks.without_nulls("tasks")).transpose()?;
+    let max_jobs = given("max_jobs", max_jobs)?;
+    let wanted = Wanted {
+        worker,
+        lanes: Lanes { queues, tasks },
+        worst: min_priority.map_or(i32::MAX, |least| !least),
+        id,
+        max_jobs: usize::try_from(max_jobs).ok().filter(|&most| most > 0).ok_or(Error::value(
+            "max_jobs",
+            max_jobs,
+            "must be at least 1",
+            "Ask for 1 job, or for more to claim them in one go.",
+        ))?,
+    };
+    let wait = Duration::from_micros(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+    if !wait.is_zero() && snapshot_is_fixed() {
+        return Err(Error::WaitNeedsReadCommitted.into());
+    }
+    let jobs = claim_within(&wanted, wait)?;
+    Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
+}
+
+/// Claims at once if it can, else whenever a job comes within `wait`.
+fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> {
+    let begin = Instant::now();
+    let mut pauses = Pauses::new();
+    loop {
+        let jobs = Session::with(|session| {
+            worker::must_be_registered(session, wanted.worker)?;
+            claim(session, wanted, clock())
+        })?;
+        let left = wait.saturating_sub(begin.elapsed());
+        if !jobs.is_empty() || left.is_zero() {
+            return Ok(jobs);
+        }
+        pauses.pause(left);
+    }
+}

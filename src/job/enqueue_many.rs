@@ -1,0 +1,256 @@
+//! enqueue_many: an array of jobs, checked element by element, in one statement.
+
+use super::argument::{given, positive_span};
+use crate::error::{Error, excerpt};
+use crate::statement::value::{Jsonb, Shape};
+use crate::statement::{Session, Statement, clock, params};
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::str::FromStr;
+
+/// Parents go in as array literals, because SQL arrays can't be ragged; JSON goes in as its own text, so
+/// that no digit is lost on the way.
+static INSERT: Statement = Statement::new(
+    "INSERT INTO minion.jobs (
+        created, delayed, expires,
+        args, attempts, lax, notes, parents, priority, queue, task)
+    SELECT $1, $1 + job.delay, $1 + job.expire,
+        job.args::pg_catalog.jsonb, job.attempts, job.lax, job.notes::pg_catalog.jsonb,
+        job.parents::pg_catalog.int8[], job.priority, job.queue, job.task
+    FROM ROWS FROM (
+        pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+        pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+        pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
+        pg_catalog.unnest($11)
+    ) WITH ORDINALITY AS job (
+        delay, expire, args, attempts, lax, notes, parents, priority, queue, task, place)
+    ORDER BY job.place
+    RETURNING id",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALARRAYOID,
+        pg_sys::INTERVALARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::BOOLARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTARRAYOID,
+    ],
+);
+
+/// One element: the arguments of enqueue, with its defaults.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct Job<'a> {
+    task: String,
+    #[serde(borrow, default = "empty_array")]
+    args: &'a RawValue,
+    #[serde(default = "default_queue")]
+    queue: String,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    delay: Duration,
+    #[serde(default)]
+    expire: Option<Duration>,
+    #[serde(default = "one")]
+    attempts: i32,
+    #[serde(default)]
+    parents: Vec<i64>,
+    #[serde(default)]
+    lax: bool,
+    #[serde(borrow, default = "empty_object")]
+    notes: &'a RawValue,
+}
+
+fn empty_array<'a>() -> &'a RawValue {
+    serde_json::from_str("[]").expect("an empty array is JSON")
+}
+
+fn empty_object<'a>() -> &'a RawValue {
+    serde_json::from_str("{}").expect("an empty object is JSON")
+}
+
+fn default_queue() -> String {
+    "default".into()
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// A number of seconds, or an interval as text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number of seconds or an interval as text")]
+enum Duration {
+    Seconds(f64),
+    Text(String),
+}
+
+impl Default for Duration {
+    fn default() -> Self {
+        Self::Seconds(0.0)
+    }
+}
+
+impl Duration {
+    fn interval(&self, argument: &'static str) -> Result<Interval, Problem> {
+        let interval = match self {
+            Self::Seconds(seconds) if seconds.abs() < 1e12 => {
+                Interval::from_micros((seconds * 1e6).round() as i64)
+            }
+            Self::Seconds(seconds) => {
+                return Err(Problem::new(argument, format!("{seconds} seconds are too many")));
+            }
+            Self::Text(text) => parsed(text).ok_or_else(|| {
+                Problem::new(argument, format!("{} is not an interval", excerpt(text)))
+            })?,
+        };
+        positive_span(argument, interval)
+            .map_err(|error| Problem::new(argument, error.message_after(argument)))
+    }
+}
+
+/// Interval text, as PostgreSQL reads it.
+fn parsed(text: &str) -> Option<Interval> {
+    let text = text.to_owned();
+    // The input function changes nothing, so catching its error needs no subtransaction.
+    PgTryBuilder::new(move || Interval::from_str(&text).ok()).catch_others(|_| None).execute()
+}
+
+/// What is wrong in an element, and where.
+struct Problem {
+    key: &'static str,
+    what: String,
+}
+
+impl Problem {
+    fn new(key: &'static str, what: String) -> Self {
+        Self { key, what }
+    }
+}
+
+/// The columns of the jobs, ready to be unnested.
+#[derive(Default)]
+struct Columns {
+    delay: Vec<Interval>,
+    expire: Vec<Option<Interval>>,
+    args: Vec<String>,
+    attempts: Vec<i32>,
+    lax: Vec<bool>,
+    notes: Vec<String>,
+    parents: Vec<String>,
+    priority: Vec<i32>,
+    queue: Vec<String>,
+    task: Vec<String>,
+}
+
+impl Columns {
+    fn push(&mut self, job: Job) -> Result<(), Problem> {
+        let shaped = |key, value: &RawValue, first, must: &str| match value.get().starts_with(first)
+        {
+            true => Ok(value.get().to_owned()),
+            false => {
+                Err(Problem::new(key, format!("expected {must}, not {}", excerpt(value.get()))))
+            }
+        };
+        for (key, name) in [("task", &job.task), ("queue", &job.queue)] {
+            if !(1..=1_000).contains(&name.len()) {
+                let what = format!("expected 1 to 1000 bytes, not {}", excerpt(name));
+                return Err(Problem::new(key, what));
+            }
+        }
+        if job.attempts < 1 {
+            let what = format!("expected at least 1, not {}", job.attempts);
+            return Err(Problem::new("attempts", what));
+        }
+        self.delay.push(job.delay.interval("delay")?);
+        self.expire.push(job.expire.map(|expire| expire.interval("expire")).transpose()?);
+        self.args.push(shaped("args", job.args, '[', "an array")?);
+        self.attempts.push(job.attempts);
+        self.lax.push(job.lax);
+        self.notes.push(shaped("notes", job.notes, '{', "an object")?);
+        let parents: Vec<_> = job.parents.iter().map(i64::to_string).collect();
+        self.parents.push(["{", &parents.join(","), "}"].concat());
+        self.priority.push(job.priority);
+        self.queue.push(job.queue);
+        self.task.push(job.task);
+        Ok(())
+    }
+}
+
+fn columns(jobs: &str) -> Result<Columns, Error> {
+    let elements: Vec<&RawValue> = serde_json::from_str(jobs)
+        .map_err(|error| Error::Element { path: "jobs".into(), problem: plain(&error) })?;
+    let mut columns = Columns::default();
+    for (at, element) in elements.into_iter().enumerate() {
+        let mut text = serde_json::Deserializer::from_str(element.get());
+        let job: Job = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => format!("jobs[{at}]"),
+                key => match error.inner().to_string().starts_with("unknown field") {
+                    true => format!("jobs[{at}]"),
+                    false => format!("jobs[{at}].{key}"),
+                },
+            };
+            Error::Element { path, problem: plain(error.inner()) }
+        })?;
+        columns.push(job).map_err(|problem| Error::Element {
+            path: format!("jobs[{at}].{}", problem.key),
+            problem: problem.what,
+        })?;
+    }
+    Ok(columns)
+}
+
+/// serde's words in JSON's: keys instead of fields, and no position in a text that nobody sees.
+fn plain(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        Some(key) => format!("unknown key {}", excerpt(key)),
+        None => message.replace("missing field", "missing key").replace('`', "\""),
+    }
+}
+
+/// Puts an array of jobs into their queues, all or none, and returns their ids in the array's order.
+///
+/// `jobs`: an array of objects whose keys are the arguments of `enqueue`; `task` is required, durations are
+/// numbers of seconds or interval text, parents are ids that exist already.
+///
+/// Raises 22032 for anything else, naming the element and the key; 22004 for NULL.
+#[pg_extern]
+fn enqueue_many(jobs: Option<Jsonb>) -> Result<SetOfIterator<'static, i64>, ErrorReport> {
+    let jobs = given("jobs", jobs)?;
+    if jobs.shape() != Shape::Array {
+        let problem = format!("expected an array of objects, not {}", excerpt(&jobs.text()));
+        return Err(Error::Element { path: "jobs".into(), problem }.into());
+    }
+    let jobs = columns(&jobs.text())?;
+    let ids = Session::with(|session| {
+        let rows = session.run(
+            &INSERT,
+            params![
+                clock(),
+                jobs.delay,
+                jobs.expire,
+                jobs.args,
+                jobs.attempts,
+                jobs.lax,
+                jobs.notes,
+                jobs.parents,
+                jobs.priority,
+                jobs.queue,
+                jobs.task
+            ],
+        )?;
+        Ok(rows.column(1))
+    })?;
+    Ok(SetOfIterator::new(ids))
+}

@@ -1,0 +1,267 @@
+//! Lanes, the (queue, task) pairs, and where in them the jobs stand.
+//!
+//! One ORDER BY over `queue = ANY (…)` would sort the whole backlog; each lane by itself is in order in the
+//! index `jobs_ready`, so the first entry of each lane is one index probe, and the best of them is the
+//! first job of all.
+
+use crate::error::Error;
+use crate::statement::value::TextArray;
+use crate::statement::{Param, Rows, Session, Statement, Timestamp, params};
+use pgrx::pg_sys;
+
+/// A place in the claim order: priority DESC (as `~priority` ASC), then id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub rank: i32,
+    pub id: i64,
+}
+
+impl Position {
+    /// Before every job.
+    pub const FIRST: Position = Position { rank: i32::MIN, id: i64::MIN };
+}
+
+/// A (queue, task) pair.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub queue: String,
+    pub task: String,
+}
+
+/// Which jobs of a lane are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Those in the index `jobs_ready`.
+    Ready,
+    /// Parked ones whose time has come, for a claim that may not free them first.
+    Due,
+}
+
+/// The first job of a lane that may be claimable.
+#[derive(Debug)]
+pub struct Head {
+    pub position: Position,
+    pub lane: Lane,
+    pub source: Source,
+    /// It has parents or an expiry, so it may turn out not to be claimable.
+    pub doubtful: bool,
+}
+
+/// The lanes that a claim may look at: every task of the queues, or the tasks given.
+#[derive(Clone, Copy)]
+pub struct Lanes {
+    pub queues: TextArray,
+    pub tasks: Option<TextArray>,
+}
+
+/// The columns of a [`Head`] among the jobs aliased `job`.
+macro_rules! head {
+    () => {
+        "job.queue, job.task, ~job.priority AS rank, job.id,
+         (job.expires IS NOT NULL OR job.parents <> '{}') AS doubtful"
+    };
+}
+
+/// What makes the index `jobs_ready` usable.
+macro_rules! ready {
+    () => {
+        "job.state = 'inactive' AND job.parked_until IS NULL"
+    };
+}
+pub(super) use ready;
+
+/// What makes the index `jobs_parked` usable.
+macro_rules! parked {
+    () => {
+        "job.state = 'inactive' AND job.parked_until IS NOT NULL"
+    };
+}
+pub(super) use parked;
+
+/// A skip scan: the first entry of the first lane of each queue, then of the lane after it, and so on.
+static READY_OF_QUEUES: Statement = Statement::new(
+    concat!(
+        "WITH RECURSIVE head AS (
+            SELECT first.*
+            FROM pg_catalog.unnest($1) AS wanted (queue)
+            CROSS JOIN LATERAL (
+                SELECT ",
+        head!(),
+        " FROM minion.jobs AS job
+                WHERE ",
+        ready!(),
+        " AND job.queue = wanted.queue
+                ORDER BY job.queue, job.task, ~job.priority, job.id
+                LIMIT 1
+            ) AS first
+          UNION ALL
+            SELECT next.*
+            FROM head
+            CROSS JOIN LATERAL (
+                SELECT ",
+        head!(),
+        " FROM minion.jobs AS job
+                WHERE ",
+        ready!(),
+        " AND job.queue = head.queue AND job.task > head.task
+                ORDER BY job.queue, job.task, ~job.priority, job.id
+                LIMIT 1
+            ) AS next
+        )
+        SELECT queue, task, rank, id, doubtful FROM head WHERE rank <= $2"
+    ),
+    &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID],
+);
+
+static READY_OF_TASKS: Statement = Statement::new(
+    concat!(
+        "SELECT head.queue, head.task, head.rank, head.id, head.doubtful
+        FROM pg_catalog.unnest($1) AS wanted (queue)
+        CROSS JOIN pg_catalog.unnest($3) AS asked (task)
+        CROSS JOIN LATERAL (
+            SELECT ",
+        head!(),
+        " FROM minion.jobs AS job
+            WHERE ",
+        ready!(),
+        " AND job.queue = wanted.queue AND job.task = asked.task
+            ORDER BY ~job.priority, job.id
+            LIMIT 1
+        ) AS head
+        WHERE head.rank <= $2"
+    ),
+    &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
+);
+
+static READY_OF_LANE: Statement = Statement::new(
+    concat!(
+        "SELECT ",
+        head!(),
+        " FROM minion.jobs AS job
+        WHERE ",
+        ready!(),
+        " AND job.queue = $1 AND job.task = $2
+          AND (~job.priority, job.id) >= ($3, $4) AND ~job.priority <= $5
+        ORDER BY ~job.priority, job.id
+        LIMIT 1"
+    ),
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID],
+);
+
+/// The same skip scan over the parked jobs, for the lanes in which one is due.
+static DUE_OF_QUEUES: Statement = Statement::new(
+    concat!(
+        "WITH RECURSIVE head AS (
+            SELECT first.*
+            FROM pg_catalog.unnest($1) AS wanted (queue)
+            CROSS JOIN LATERAL (
+                SELECT job.queue, job.task, job.parked_until
+                FROM minion.jobs AS job
+                WHERE ",
+        parked!(),
+        " AND job.queue = wanted.queue
+                ORDER BY job.queue, job.task, job.parked_until
+                LIMIT 1
+            ) AS first
+          UNION ALL
+            SELECT next.*
+            FROM head
+            CROSS JOIN LATERAL (
+                SELECT job.queue, job.task, job.parked_until
+                FROM minion.jobs AS job
+                WHERE ",
+        parked!(),
+        " AND job.queue = head.queue AND job.task > head.task
+                ORDER BY job.queue, job.task, job.parked_until
+                LIMIT 1
+            ) AS next
+        )
+        SELECT DISTINCT queue, task FROM head WHERE parked_until <= $2"
+    ),
+    &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static DUE_OF_TASKS: Statement = Statement::new(
+    concat!(
+        "SELECT DISTINCT head.queue, head.task
+        FROM pg_catalog.unnest($1) AS wanted (queue)
+        CROSS JOIN pg_catalog.unnest($3) AS asked (task)
+        CROSS JOIN LATERAL (
+            SELECT job.queue, job.task
+            FROM minion.jobs AS job
+            WHERE ",
+        parked!(),
+        " AND job.queue = wanted.queue AND job.task = asked.task AND job.parked_until <= $2
+            ORDER BY job.parked_until
+            LIMIT 1
+        ) AS head"
+    ),
+    &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
+);
+
+impl Lanes {
+    fn run(
+        &self,
+        session: &Session,
+        all: &Statement,
+        of_tasks: &Statement,
+        second: Param,
+    ) -> Result<Rows, Error> {
+        let queues = Param::from(self.queues);
+        match self.tasks {
+            None => session.run(all, &[queues, second]),
+            Some(tasks) => session.run(of_tasks, &[queues, second, tasks.into()]),
+        }
+    }
+
+    /// The first ready job of each lane, best first; none of a lane whose first is worse than `worst`.
+    pub fn ready(&self, session: &Session, worst: i32) -> Result<Vec<Head>, Error> {
+        let rows = self.run(session, &READY_OF_QUEUES, &READY_OF_TASKS, worst.into())?;
+        let mut heads: Vec<_> = (0..rows.count()).map(|row| ready_head(&rows, row)).collect();
+        heads.sort_unstable_by_key(|head| head.position);
+        // A queue or task that was named twice.
+        heads.dedup_by_key(|head| head.position);
+        Ok(heads)
+    }
+
+    /// The lanes in which a parked job's time has come.
+    pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
+        let rows = self.run(session, &DUE_OF_QUEUES, &DUE_OF_TASKS, now.into())?;
+        Ok((0..rows.count()).map(|row| lane(&rows, row)).collect())
+    }
+}
+
+impl Lane {
+    /// The first ready job from `from` on.
+    pub fn ready(
+        &self,
+        session: &Session,
+        from: Position,
+        worst: i32,
+    ) -> Result<Option<Head>, Error> {
+        let rows = session.run(
+            &READY_OF_LANE,
+            params![self.queue.as_str(), self.task.as_str(), from.rank, from.id, worst],
+        )?;
+        Ok((rows.count() > 0).then(|| ready_head(&rows, 0)))
+    }
+}
+
+fn lane(rows: &Rows, row: usize) -> Lane {
+    Lane {
+        queue: rows.get(row, 1).expect("queue is NOT NULL"),
+        task: rows.get(row, 2).expect("task is NOT NULL"),
+    }
+}
+
+fn ready_head(rows: &Rows, row: usize) -> Head {
+    Head {
+        lane: lane(rows, row),
+        position: Position {
+            rank: rows.get(row, 3).expect("priority is NOT NULL"),
+            id: rows.get(row, 4).expect("id is NOT NULL"),
+        },
+        doubtful: rows.get(row, 5).expect("a boolean expression over IS NULL and NOT NULL columns"),
+        source: Source::Ready,
+    }
+}

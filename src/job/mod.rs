@@ -1,0 +1,14 @@
+//! Jobs, from enqueue to removal.
+
+pub mod argument;
+mod change;
+mod claim;
+mod complete;
+mod dequeue;
+mod enqueue;
+mod enqueue_many;
+mod lanes;
+mod parked;
+pub mod triggers;
+
+pub use complete::fail;

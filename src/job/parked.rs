@@ -1,0 +1,127 @@
+//! Parked jobs: freed when they are due, given a parent to watch when they are blocked.
+//!
+//! The rules that keep a child from being forgotten:
+//! - only a claim makes a child wait (`waits_for`), holding the child and, FOR SHARE, the parent; whoever
+//!   finishes that parent then has to pass our lock, and looks for children afterwards;
+//! - it never waits for a parent's row, for somebody who holds that may be waiting for the child: SKIP
+//!   LOCKED, and a child whose parents are all busy is looked at again a moment later;
+//! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
+//!   child of thousands is looked at a few times, not thousands of times.
+
+use super::lanes::{Lane, parked, ready};
+use crate::error::Error;
+use crate::statement::{Session, Statement, Timestamp, params};
+use pgrx::pg_sys;
+
+/// How many jobs one statement frees or parks.
+const BATCH: usize = 1_000;
+
+static LOCK_DUE: Statement = Statement::new(
+    concat!(
+        "SELECT job.id
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
+        ORDER BY job.parked_until, job.id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED"
+    ),
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Those of a lane's first thousand ready jobs that should not be there: expired, or with a parent that
+/// was retried after they were freed.
+static LOCK_MISPLACED: Statement = Statement::new(
+    concat!(
+        "SELECT job.id
+        FROM (
+            SELECT job.id
+            FROM minion.jobs AS job
+            WHERE ",
+        ready!(),
+        " AND job.queue = $1 AND job.task = $2
+            ORDER BY ~job.priority, job.id
+            LIMIT 1000
+        ) AS front
+        JOIN minion.jobs AS job ON job.id = front.id
+        WHERE ",
+        ready!(),
+        " AND (job.expires <= $3 OR (job.parents <> '{}' AND minion.place(
+                job.delayed, job.expires, job.parents, job.lax, $3) IS NOT NULL))
+        FOR UPDATE OF job SKIP LOCKED"
+    ),
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Puts jobs that this transaction has locked where they belong. $1 the clock, $2 their ids.
+static PLACE: Statement = Statement::new(
+    "WITH child AS MATERIALIZED (
+        SELECT id, delayed, expires, parents, lax
+        FROM minion.jobs
+        WHERE id = ANY ($2)
+    ),
+    -- MATERIALIZED, each: a lock is taken once and in this order.
+    placed AS MATERIALIZED (
+        SELECT child.id, child.delayed, child.expires,
+            watched.id AS parent, watched.until,
+            watched.id IS NULL AND child.parents <> '{}' AND EXISTS (
+                SELECT
+                FROM minion.jobs AS parent
+                WHERE parent.id = ANY (child.parents)
+                  AND minion.is_unresolved(parent.state, parent.expires, child.lax, $1)
+            ) AS busy
+        FROM child
+        LEFT JOIN LATERAL (
+            SELECT parent.id,
+                CASE WHEN parent.state = 'inactive' AND parent.expires IS NOT NULL
+                    THEN parent.expires ELSE 'infinity' END AS until
+            FROM minion.jobs AS parent
+            WHERE parent.id = ANY (child.parents)
+              AND minion.is_unresolved(parent.state, parent.expires, child.lax, $1)
+            ORDER BY parent.id DESC
+            LIMIT 1
+            FOR SHARE SKIP LOCKED
+        ) AS watched ON true
+    )
+    UPDATE minion.jobs AS job
+    SET waits_for = placed.parent,
+        parked_until = CASE
+            WHEN placed.expires <= $1 THEN 'infinity'
+            WHEN placed.delayed > $1 THEN placed.delayed
+            WHEN placed.parent IS NOT NULL THEN placed.until
+            WHEN placed.busy THEN ($1 + '100 milliseconds'::pg_catalog.interval)
+        END
+    FROM placed
+    WHERE job.id = placed.id",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
+);
+
+impl Lane {
+    /// Frees every due job of the lane that nobody else is at, or gives it a parent to watch.
+    pub fn free_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        while self.place_batch(session, &LOCK_DUE, now)? == BATCH {}
+        Ok(())
+    }
+
+    /// Takes out of the way what stands at the front of the ready jobs and can't run; a batch of it, so
+    /// that no single claim pays for a whole backlog that has expired.
+    pub fn sweep(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        self.place_batch(session, &LOCK_MISPLACED, now).map(drop)
+    }
+
+    fn place_batch(
+        &self,
+        session: &Session,
+        lock: &Statement,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
+        let params = params![self.queue.as_str(), self.task.as_str(), now];
+        let ids: Vec<i64> = session.run(lock, params)?.column(1);
+        let count = ids.len();
+        if count > 0 {
+            session.run(&PLACE, params![now, ids])?;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,36 @@
+//! The Minion job queue inside PostgreSQL: this page says where everything is.
+//!
+//! Rust changes state, waits and talks to the server's internals; SQL (under `sql/`) declares tables,
+//! triggers and privileges, and reads. Imports run one way:
+//! `job, worker, lock, repair, queue → statement, shared, settings, error`.
+
+use pgrx::prelude::*;
+
+mod error;
+mod job;
+mod lock;
+mod queue;
+mod repair;
+mod settings;
+mod shared;
+mod statement;
+mod worker;
+
+::pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/tables.sql", name = "tables", bootstrap);
+extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
+extension_sql_file!(
+    "../sql/triggers.sql",
+    name = "triggers",
+    requires = ["place", job::triggers::wake_children, job::triggers::announce]
+);
+extension_sql_file!("../sql/readers.sql", name = "readers", requires = ["tables"]);
+extension_sql_file!("../sql/comments.sql", name = "comments", requires = ["triggers", "readers"]);
+extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
+
+/// Runs once when a backend loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+}

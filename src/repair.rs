@@ -1,0 +1,232 @@
+//! repair: what time and vanished workers leave behind is put right.
+//!
+//! Everything is done in batches whose rows are locked with SKIP LOCKED: two repairs share the work instead
+//! of waiting for each other, and none of them waits for a worker.
+
+use crate::error::Error;
+use crate::job;
+use crate::settings;
+use crate::statement::{Session, Statement, Timestamp, clock, params};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// As many rows as the statements' LIMIT.
+const BATCH: usize = 1_000;
+
+static REMOVE_WORKERS: Statement = Statement::new(
+    "DELETE FROM minion.workers
+    WHERE id = ANY (ARRAY(
+        SELECT id
+        FROM minion.workers
+        WHERE notified < ($1 - $2)
+        ORDER BY id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
+);
+
+/// Old finished jobs after a place in the index, whether they go or stay: kept parents must not be walked
+/// over again for each batch.
+static FIND_FINISHED: Statement = Statement::new(
+    "SELECT old.id, old.finished
+    FROM minion.jobs AS old
+    WHERE old.state = 'finished' AND old.finished <= ($1 - $2) AND (old.finished, old.id) > ($3, $4)
+    ORDER BY old.finished, old.id
+    LIMIT 1000",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+);
+
+static REMOVE_FINISHED: Statement = Statement::new(
+    "DELETE FROM minion.jobs
+    WHERE id = ANY (ARRAY(
+        SELECT old.id
+        FROM minion.jobs AS old
+        WHERE old.id = ANY ($1) AND old.state = $2::minion.job_state
+          AND NOT EXISTS (
+            SELECT
+            FROM minion.jobs AS child
+            WHERE child.parents @> ARRAY[old.id] AND child.parents <> '{}'
+              AND child.state <> $2::minion.job_state)
+        ORDER BY old.id
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+);
+
+static REMOVE_EXPIRED: Statement = Statement::new(
+    "DELETE FROM minion.jobs
+    WHERE id = ANY (ARRAY(
+        SELECT id
+        FROM minion.jobs
+        WHERE state = 'inactive' AND expires <= $1
+        ORDER BY expires, id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TIMESTAMPTZOID],
+);
+
+static LOCK_ABANDONED: Statement = Statement::new(
+    "SELECT job.id, job.retries
+    FROM minion.jobs AS job
+    WHERE job.state = 'active' AND job.queue <> 'minion_foreground'
+      AND NOT EXISTS (SELECT FROM minion.workers AS worker WHERE worker.id = job.worker)
+    ORDER BY job.id
+    LIMIT 1000
+    FOR UPDATE OF job SKIP LOCKED",
+    &[],
+);
+
+/// Ready and parked jobs stand in two indexes. Each batch starts where the last one ended, for the walk
+/// over what it has just changed would grow with every batch.
+static STUCK_READY: Statement = Statement::new(
+    "SELECT id, queue, task, ~priority
+    FROM minion.jobs
+    WHERE state = 'inactive' AND parked_until IS NULL AND delayed < ($1 - $2)
+      AND (queue, task, ~priority, id) > ($3, $4, $5, $6)
+    ORDER BY queue, task, ~priority, id
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+    ],
+);
+
+static STUCK_PARKED: Statement = Statement::new(
+    "SELECT id, queue, task, parked_until
+    FROM minion.jobs
+    WHERE state = 'inactive' AND parked_until IS NOT NULL AND delayed < ($1 - $2)
+      AND (queue, task, parked_until, id) > ($3, $4, $5, $6)
+    ORDER BY queue, task, parked_until, id
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+    ],
+);
+
+static FAIL_STUCK: Statement = Statement::new(
+    "UPDATE minion.jobs
+    SET state = 'failed', finished = $1, result = '\"Job appears stuck in queue\"'
+    WHERE id = ANY ($2)",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
+);
+
+static WORKER_WENT_AWAY: Statement =
+    Statement::new("SELECT '\"Worker went away\"'::pg_catalog.jsonb", &[]);
+
+/// Repeats a batch until one is not full, and adds up what they did.
+fn batches(mut batch: impl FnMut() -> Result<usize, Error>) -> Result<i64, Error> {
+    let mut sum = 0;
+    loop {
+        let count = batch()?;
+        sum += count as i64;
+        if count < BATCH {
+            return Ok(sum);
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
+
+fn remove_finished(session: &Session, now: Timestamp) -> Result<i64, Error> {
+    let (mut finished, mut last) = (Timestamp(i64::MIN), i64::MIN);
+    let mut removed = 0;
+    batches(|| {
+        let keep = settings::remove_after();
+        let rows = session.run(&FIND_FINISHED, params![now, keep, finished, last])?;
+        let ids: Vec<i64> = rows.column(1);
+        if let Some(&id) = ids.last() {
+            last = id;
+            finished = rows.get(ids.len() - 1, 2).expect("the index range excludes NULL");
+            removed += session.run(&REMOVE_FINISHED, params![ids, "finished"])?.count() as i64;
+        }
+        Ok(rows.count())
+    })?;
+    Ok(removed)
+}
+
+fn fail_abandoned(session: &Session, now: Timestamp) -> Result<i64, Error> {
+    let message = session.run(&WORKER_WENT_AWAY, &[])?;
+    batches(|| {
+        let rows = session.run(&LOCK_ABANDONED, &[])?;
+        for row in 0..rows.count() {
+            let id = rows.get(row, 1).expect("id is NOT NULL");
+            let retries = rows.get(row, 2).expect("retries is NOT NULL");
+            job::fail(session, now, id, retries, message.get(0, 1), None)?;
+        }
+        Ok(rows.count())
+    })
+}
+
+fn fail_stuck<T>(
+    session: &Session,
+    now: Timestamp,
+    find: &Statement,
+    before_all: T,
+) -> Result<i64, Error>
+where
+    T: pgrx::FromDatum + pgrx::IntoDatum + Copy,
+{
+    let (mut queue, mut task, mut third, mut last) =
+        (String::new(), String::new(), before_all, i64::MIN);
+    batches(|| {
+        let after = settings::stuck_after();
+        let params = params![now, after, queue.as_str(), task.as_str(), third, last];
+        let rows = session.run(find, params)?;
+        let ids: Vec<i64> = rows.column(1);
+        if let Some(&id) = ids.last() {
+            let row = ids.len() - 1;
+            last = id;
+            queue = rows.get(row, 2).expect("queue is NOT NULL");
+            task = rows.get(row, 3).expect("task is NOT NULL");
+            third = rows.get(row, 4).expect("NOT NULL in this index");
+            session.run(&FAIL_STUCK, params![now, ids])?;
+        }
+        Ok(rows.count())
+    })
+}
+
+/// Removes workers that are silent for minion.missing_after, finished jobs older than minion.remove_after
+/// and expired jobs; fails, or retries, the active jobs of workers that are gone; fails jobs that nobody
+/// claimed for minion.stuck_after. Call it now and then from one of the workers.
+///
+/// Returns how many of each it found. Failed jobs are never removed. Semantics: Minion's `repair`.
+#[pg_extern]
+#[allow(clippy::type_complexity)]
+fn repair() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(workers_removed, i64),
+            name!(jobs_removed, i64),
+            name!(jobs_expired, i64),
+            name!(jobs_abandoned, i64),
+            name!(jobs_stuck, i64),
+        ),
+    >,
+    ErrorReport,
+> {
+    let did = Session::with(|session| {
+        let now = clock();
+        let missing = settings::missing_after();
+        let workers = batches(|| {
+            session.run(&REMOVE_WORKERS, params![now, missing]).map(|rows| rows.count())
+        })?;
+        let removed = remove_finished(session, now)?;
+        let expired =
+            batches(|| session.run(&REMOVE_EXPIRED, params![now]).map(|rows| rows.count()))?;
+        let abandoned = fail_abandoned(session, now)?;
+        let stuck = fail_stuck(session, now, &STUCK_READY, i32::MIN)?
+            + fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
+        Ok((workers, removed, expired, abandoned, stuck))
+    })?;
+    Ok(TableIterator::once(did))
+}

@@ -1,0 +1,116 @@
+//! Every setting (GUC) of the extension. All are USERSET and work before the library's first use too:
+//! the server keeps a value for an unknown setting and hands it over when it is defined.
+
+use pgrx::datum::Interval;
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+const YEAR: f64 = 365.25 * 86_400.0;
+/// No backoff is longer than this, whatever the formula says: a retry date must stay a timestamp.
+const LONGEST_BACKOFF: f64 = 100.0 * YEAR;
+
+static MISSING_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 60);
+static REMOVE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 86_400);
+static STUCK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 86_400);
+static BACKOFF_BASE: GucSetting<i32> = GucSetting::<i32>::new(15);
+static BACKOFF_EXPONENT: GucSetting<f64> = GucSetting::<f64>::new(4.0);
+static BACKOFF_MAX: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Makes the settings known to the server.
+pub fn define() {
+    seconds(
+        c"minion.missing_after",
+        c"How long repair() lets a worker be silent before it removes it.",
+        c"Its active jobs are then failed, or retried if they have attempts left.",
+        &MISSING_AFTER,
+    );
+    seconds(
+        c"minion.remove_after",
+        c"How long repair() keeps finished jobs.",
+        c"Parents of jobs that are not finished yet are kept longer; failed jobs are never removed.",
+        &REMOVE_AFTER,
+    );
+    seconds(
+        c"minion.stuck_after",
+        c"How long past its due time a job may stay unclaimed before repair() fails it.",
+        c"Counted from the job's \"delayed\" time, blocked jobs included.",
+        &STUCK_AFTER,
+    );
+    seconds(
+        c"minion.backoff_base",
+        c"The shortest delay before an automatic retry.",
+        c"The delay is this plus retries to the power of minion.backoff_exponent, in seconds.",
+        &BACKOFF_BASE,
+    );
+    GucRegistry::define_float_guc(
+        c"minion.backoff_exponent",
+        c"How steeply the delay before an automatic retry grows.",
+        c"The number of retries so far is raised to this power and taken as seconds.",
+        &BACKOFF_EXPONENT,
+        0.0,
+        100.0,
+        GucContext::Userset,
+        GucFlags::empty(),
+    );
+    seconds(
+        c"minion.backoff_max",
+        c"The longest delay before an automatic retry, 0 for no limit.",
+        c"Without a limit of yours it ends at 100 years.",
+        &BACKOFF_MAX,
+    );
+    // A misspelt minion.… setting is an error from here on, instead of a silent no-op.
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: called from _PG_init with a constant, NUL-terminated prefix.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(c"minion".as_ptr())
+    };
+}
+
+fn seconds(
+    name: &'static std::ffi::CStr,
+    short: &'static std::ffi::CStr,
+    long: &'static std::ffi::CStr,
+    setting: &'static GucSetting<i32>,
+) {
+    GucRegistry::define_int_guc(
+        name,
+        short,
+        long,
+        setting,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+}
+
+fn interval(setting: &GucSetting<i32>) -> Interval {
+    Interval::from_micros(i64::from(setting.get()) * 1_000_000)
+}
+
+/// `minion.missing_after`.
+pub fn missing_after() -> Interval {
+    interval(&MISSING_AFTER)
+}
+
+/// `minion.remove_after`.
+pub fn remove_after() -> Interval {
+    interval(&REMOVE_AFTER)
+}
+
+/// `minion.stuck_after`.
+pub fn stuck_after() -> Interval {
+    interval(&STUCK_AFTER)
+}
+
+/// The delay before the automatic retry of a job that was retried `retries` times before. It saturates:
+/// an error here would keep repair() from ever getting past such a job.
+pub fn backoff(retries: i32) -> Interval {
+    let wanted =
+        f64::from(BACKOFF_BASE.get()) + f64::from(retries.max(0)).powf(BACKOFF_EXPONENT.get());
+    let limit = match BACKOFF_MAX.get() {
+        0 => LONGEST_BACKOFF,
+        seconds => f64::from(seconds),
+    };
+    Interval::from_micros((wanted.min(limit) * 1e6) as i64)
+}

@@ -1,0 +1,3 @@
+//! How sessions tell each other that there is work.
+
+pub mod wake;

@@ -1,0 +1,51 @@
+//! Telling that a job may have become claimable, and waiting for it.
+
+use pgrx::pg_sys;
+use std::ffi::{c_char, c_long};
+use std::time::Duration;
+
+unsafe extern "C-unwind" {
+    // commands/async.h, which pgrx's bindings leave out.
+    fn Async_Notify(channel: *const c_char, payload: *const c_char);
+}
+
+/// `NOTIFY "minion.job"` when the transaction commits. However often it is called, the server sends one
+/// per transaction, and it keeps count through savepoints better than we could.
+pub fn notify() {
+    // SAFETY: both strings are constant and NUL-terminated, and the server copies them; an error of the
+    // server's unwinds through the guard as from any function of pg_sys.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(c"minion.job".as_ptr(), c"".as_ptr()))
+    }
+}
+
+/// How long a waiting call sleeps before it looks again: short at first, for the job that comes at once.
+pub struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    pub fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
+    pub fn pause(&mut self, left: Duration) {
+        let pause = self.next.min(left);
+        self.next = (self.next * 2).min(Self::LONGEST);
+        // SAFETY: MyLatch is this backend's own latch and lives as long as it does.
+        unsafe {
+            pg_sys::WaitLatch(
+                pg_sys::MyLatch,
+                (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+                pause.as_millis().max(1) as c_long,
+                pg_sys::PG_WAIT_EXTENSION,
+            );
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+        pgrx::check_for_interrupts!();
+    }
+}

@@ -1,0 +1,282 @@
+//! A constant SQL text kept as a generic plan per backend: the only home of raw SPI.
+//!
+//! pgrx's own `Spi` takes a transaction id for anything that could write, which would make an empty poll
+//! write WAL. A plan kept here takes one only when a row really changes.
+
+mod qualify;
+pub mod value;
+
+use crate::error::Error;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::cell::Cell;
+use std::ffi::CString;
+
+/// Which of the database's states a statement sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sees {
+    /// What the transaction's isolation level says.
+    Transaction,
+    /// What is committed now, under REPEATABLE READ too, as the server's own foreign keys do.
+    Latest,
+}
+
+/// One statement of the extension. Each backend plans it once, at first use, and the plan is generic:
+/// none of them gains from knowing the values, and planning again costs more than running.
+pub struct Statement {
+    sql: &'static str,
+    types: &'static [pg_sys::Oid],
+    sees: Sees,
+    plan: Cell<pg_sys::SPIPlanPtr>,
+}
+
+// SAFETY: a backend has one thread, and the plan belongs to the backend.
+unsafe impl Sync for Statement {}
+
+impl Statement {
+    /// `sql` is plain SQL with `$1`… of `types`; see [`qualify`] for how it may be written.
+    pub const fn new(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
+        Self { sql, types, sees: Sees::Transaction, plan: Cell::new(std::ptr::null_mut()) }
+    }
+
+    /// The same, seeing what is committed now whatever the isolation level.
+    pub const fn latest(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
+        Self { sees: Sees::Latest, ..Self::new(sql, types) }
+    }
+
+    fn plan(&self) -> Result<pg_sys::SPIPlanPtr, Error> {
+        if self.plan.get().is_null() {
+            let sql = CString::new(qualify::qualify(self.sql)).expect("our SQL has no NUL");
+            // SAFETY: SPI is connected (we are called from `Session::run`), the type array is as long as
+            // said, and SPI_keepplan moves the plan to memory that lives as long as the backend.
+            unsafe {
+                let plan = pg_sys::SPI_prepare_cursor(
+                    sql.as_ptr(),
+                    self.types.len() as i32,
+                    self.types.as_ptr().cast_mut(),
+                    pg_sys::CURSOR_OPT_GENERIC_PLAN as i32,
+                );
+                if plan.is_null() {
+                    return Err(self.error("SPI_prepare", pg_sys::SPI_result));
+                }
+                let kept = pg_sys::SPI_keepplan(plan);
+                if kept != 0 {
+                    return Err(self.error("SPI_keepplan", kept));
+                }
+                self.plan.set(plan);
+            }
+        }
+        Ok(self.plan.get())
+    }
+
+    fn error(&self, call: &'static str, code: i32) -> Error {
+        Error::Statement { call, code, sql: self.sql }
+    }
+}
+
+/// A parameter of a statement.
+pub struct Param(Option<pg_sys::Datum>);
+
+impl<T: IntoDatum> From<T> for Param {
+    fn from(value: T) -> Self {
+        Self(value.into_datum())
+    }
+}
+
+/// The parameter list of a statement: `params![now, id]`.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { &[$($crate::statement::Param::from($value)),*] };
+}
+pub(crate) use params;
+
+/// A connection to SPI. What statements return lives until it ends.
+pub struct Session(());
+
+impl Session {
+    /// Runs `work` with SPI connected.
+    pub fn with<T>(work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Error> {
+        // SAFETY: connect and finish are paired here; when the server raises an error in between, its
+        // abort of the (sub)transaction finishes the connection.
+        unsafe { pg_sys::SPI_connect() };
+        let result = work(&Session(()));
+        // SAFETY: see above.
+        unsafe { pg_sys::SPI_finish() };
+        result
+    }
+
+    /// Runs a statement to its end.
+    pub fn run(&self, statement: &Statement, params: &[Param]) -> Result<Rows, Error> {
+        self.run_at_most(statement, params, 0)
+    }
+
+    /// Runs a statement until it has given `most` rows (0 = all). For a SELECT that locks rows this is the
+    /// LIMIT of the call, without one in the text that would spoil the generic plan's estimate.
+    pub fn run_at_most(
+        &self,
+        statement: &Statement,
+        params: &[Param],
+        most: usize,
+    ) -> Result<Rows, Error> {
+        debug_assert_eq!(params.len(), statement.types.len());
+        let plan = statement.plan()?;
+        let mut values: Vec<_> =
+            params.iter().map(|param| param.0.unwrap_or(pg_sys::Datum::null())).collect();
+        let nulls: Vec<std::ffi::c_char> = params
+            .iter()
+            .map(|param| if param.0.is_some() { b' ' } else { b'n' } as std::ffi::c_char)
+            .collect();
+        // SAFETY: values and nulls are as long as the statement has parameters; the snapshot of
+        // GetLatestSnapshot is copied and registered by SPI before anything else can replace it.
+        let code = unsafe {
+            if statement.sees == Sees::Latest && pg_sys::XactIsoLevel >= REPEATABLE_READ {
+                pg_sys::CommandCounterIncrement();
+                pg_sys::SPI_execute_snapshot(
+                    plan,
+                    values.as_mut_ptr(),
+                    nulls.as_ptr(),
+                    pg_sys::GetLatestSnapshot(),
+                    std::ptr::null_mut(),
+                    false,
+                    true,
+                    most as std::ffi::c_long,
+                )
+            } else {
+                pg_sys::SPI_execute_plan(
+                    plan,
+                    values.as_mut_ptr(),
+                    nulls.as_ptr(),
+                    false,
+                    most as std::ffi::c_long,
+                )
+            }
+        };
+        if code < 0 {
+            return Err(statement.error("SPI_execute", code));
+        }
+        // SAFETY: SPI has just set both.
+        unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
+    }
+
+    /// A copy of a value that outlives this session, for the function's caller.
+    pub fn keep(&self, value: value::Jsonb) -> value::Jsonb {
+        let datum = value.into_datum().expect("a jsonb is never NULL itself");
+        // SAFETY: a jsonb is a varlena (length -1, by reference); the copy is made in the memory context
+        // that was current when the session was opened.
+        let copy = unsafe { pg_sys::SPI_datumTransfer(datum, false, -1) };
+        // SAFETY: a copy of a jsonb is a jsonb.
+        unsafe { value::Jsonb::from_datum(copy, false) }.expect("not NULL, see above")
+    }
+}
+
+/// The rows that a statement gave. Columns are counted from 1, as in SQL.
+pub struct Rows {
+    count: usize,
+    table: *mut pg_sys::SPITupleTable,
+}
+
+impl Rows {
+    /// How many rows were returned or, without RETURNING, changed.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Column `column` of row `row`, which must have the type `T` in SQL.
+    pub fn get<T: FromDatum>(&self, row: usize, column: i32) -> Option<T> {
+        assert!(row < self.count && !self.table.is_null(), "the statement returned no such row");
+        // SAFETY: the row exists, the table lives as long as the session, and SPI_getbinval gives a NULL
+        // for a column that does not.
+        unsafe {
+            let mut null = false;
+            let datum = pg_sys::SPI_getbinval(
+                *(*self.table).vals.add(row),
+                (*self.table).tupdesc,
+                column,
+                &mut null,
+            );
+            T::from_datum(datum, null)
+        }
+    }
+
+    /// Column `column` of every row; NULLs are left out.
+    pub fn column<T: FromDatum>(&self, column: i32) -> Vec<T> {
+        (0..self.count).filter_map(|row| self.get(row, column)).collect()
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        // SAFETY: each table is freed once, by its only owner; SPI ignores one that it has freed itself.
+        // Without this, a loop of statements in one session would grow until the session ends.
+        unsafe {
+            if !self.table.is_null() {
+                pg_sys::SPI_freetuptable(self.table);
+            }
+        }
+    }
+}
+
+const REPEATABLE_READ: i32 = pg_sys::XACT_REPEATABLE_READ as i32;
+
+/// Whether the transaction keeps one snapshot from its first statement on.
+pub fn snapshot_is_fixed() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel >= REPEATABLE_READ }
+}
+
+/// Whether what a call locks stays locked after it: inside BEGIN … COMMIT, or a subtransaction.
+pub fn in_transaction_block() -> bool {
+    // SAFETY: both only read the backend's transaction state.
+    unsafe { pg_sys::IsTransactionBlock() || pg_sys::GetCurrentTransactionNestLevel() > 1 }
+}
+
+/// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
+pub fn clock() -> Timestamp {
+    // SAFETY: reads the system's clock.
+    Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// A `timestamptz` in microseconds since 2000-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl FromDatum for Timestamp {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then_some(Self(datum.value() as i64))
+    }
+}
+
+impl IntoDatum for Timestamp {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TIMESTAMPTZOID
+    }
+}
+
+/// Takes the server's lock on a name of `minion.locks` until the transaction ends. It stands in a lock
+/// space of its own: users' advisory locks have 1 and 2 in the last field, this has 3.
+pub fn lock_name(name: &str) {
+    // SAFETY: the hash function takes a varlena and a seed; the tag is plain data, and a lock of the
+    // transaction is released by the server when that ends.
+    unsafe {
+        let hash: i64 = pgrx::direct_function_call(
+            pg_sys::hashvarlenaextended,
+            &[name.into_datum(), 0i64.into_datum()],
+        )
+        .expect("a hash is never NULL");
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.into(),
+            locktag_field2: (hash as u64 >> 32) as u32,
+            locktag_field3: hash as u32,
+            locktag_field4: 3,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false);
+    }
+}
