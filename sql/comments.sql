@@ -1,0 +1,267 @@
+-- The manual inside the database: \df+ minion.*, \d+ minion.jobs, \dT+ minion.*, \di+ minion.*
+-- Functions first, in the order of a job's life; then the type and the tables.
+
+-- Jobs
+
+COMMENT ON FUNCTION minion.enqueue(
+    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb
+) IS
+'Puts a job into a queue and returns its id. Part of your transaction: no worker sees the job before COMMIT.
+task: the kind of work, 1 to 1000 bytes; args [] : a JSON array; queue default: 1 to 1000 bytes; priority 0: higher goes first;
+delay 0: interval before it may start; expire NULL (never): interval after which it is not worth starting; attempts 1: how often it may be tried;
+parents {}: ids of jobs to wait for; lax false: whether failed parents will do; notes {}: a JSON object.
+Raises 22004 for a NULL other than expire, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
+Semantics: Minion''s enqueue.';
+
+COMMENT ON FUNCTION minion.enqueue_many(jsonb) IS
+'Puts an array of jobs into their queues, all of them or none, and returns their ids in the array''s order.
+jobs: [{"task": "mail", "args": [1], "delay": "5 minutes"}, …]: objects with the arguments of enqueue() as keys, of which only task is required.
+delay and expire: a number of seconds, or interval text; parents: ids that exist already.
+Raises 22032 for anything else, naming the element and the key, as in jobs[3].priority; 22004 for NULL.';
+
+COMMENT ON FUNCTION minion.dequeue(bigint, interval, bigint, int, text[], text[], int) IS
+'Claims jobs for a worker: they become active. Returns id, args, retries and task; no row if there is nothing to do.
+worker: an id of register_worker(); wait 0: interval to wait for a job if there is none; id NULL (any): only this job; min_priority NULL (any): none below;
+queues {default}, tasks NULL (any): only of these; max_jobs 1: at most so many. Best first: highest priority, then lowest id.
+In a transaction block the claim is undone by ROLLBACK; while it waits, the caller''s transaction and snapshot stay open.
+Raises 42704 for a worker that is not registered, 22004 for a NULL where none is listed above, 22023 for max_jobs below 1 or a bad wait,
+0A000 for a wait under REPEATABLE READ or SERIALIZABLE. Semantics: Minion''s dequeue.';
+
+COMMENT ON FUNCTION minion.finish_job(bigint, int, jsonb) IS
+'Ends an attempt: the job is finished. True if it was; false if it is not active, is gone, or was retried since it was claimed.
+id, retries: as dequeue() returned them; result NULL: any JSON value, kept with the job.
+Raises 22004 for a NULL id or retries. Semantics: Minion''s finish_job.';
+
+COMMENT ON FUNCTION minion.finish_jobs(bigint[], int[], jsonb[]) IS
+'Finishes many jobs in one statement, which is far faster than one by one. Returns the ids of those that were finished, in id order.
+ids, retries: as dequeue() returned them, in arrays of one length; results NULL (none): as many JSON values.
+Raises 22004 for a NULL in ids or retries, 22023 for arrays of different lengths.';
+
+COMMENT ON FUNCTION minion.fail_job(bigint, int, jsonb, interval) IS
+'Ends an attempt as failed: while the job has attempts left it goes back into its queue after a delay, else its state is failed.
+True if the attempt ended, with either outcome; false if the job is not active, is gone, or was retried since it was claimed.
+id, retries: as dequeue() returned them; result NULL: any JSON value, such as the error; retry_delay NULL (backoff(retries)): interval.
+Raises 22004 for a NULL id or retries, 22023 for a negative or absurd delay. Semantics: Minion''s fail_job.';
+
+COMMENT ON FUNCTION minion.retry_job(
+    bigint, int, int, interval, interval, bool, bigint[], int, text
+) IS
+'Puts a job back into its queue, from any state, and counts one retry. True if it was done; false if the job is gone or was retried since.
+id, retries: which attempt is meant, so that nothing is retried twice by accident; delay 0: interval before it may start.
+attempts, expire (counted from now), lax, parents, priority, queue replace what the job has; NULL, their default, keeps it.
+Result, worker, started and finished stay as they were. Attempts are not used up.
+Raises 22004 for a NULL id, retries or delay, 22023 for a negative or absurd interval, 23514 for a value that the table does not take.
+Semantics: Minion''s retry_job.';
+
+COMMENT ON FUNCTION minion.remove_job(bigint) IS
+'Deletes a job that is not active; its children go on without it. True if it was there and was deleted.
+Raises 22004 for NULL. Semantics: Minion''s remove_job.';
+
+COMMENT ON FUNCTION minion.note(bigint, jsonb) IS
+'Merges an object into a job''s notes, in any state. True if the job exists.
+merge: its top-level keys replace those of the notes, and a null removes its key; nulls deeper down are kept.
+Raises 22004 for NULL, 23514 if merge is not a JSON object. Semantics: Minion''s note.';
+
+COMMENT ON FUNCTION minion.list_jobs(
+    bigint, bigint, bigint, bigint[], text[], text[], minion.job_state[], text[]
+) IS
+'Lists jobs, newest first, with their children and the number of all matches (total). Expired jobs that never ran are not shown.
+skip 0, take 100: the page; before NULL: only ids below it, the fast way to the next page;
+ids, notes (has any of these keys), queues, states, tasks: filters, all of which must hold; NULL, their default, means any, an empty array none.
+time is the clock of the server, for telling ages without trusting the client''s. Raises 2201X and 2201W for a negative skip or take.
+Semantics: Minion''s list_jobs.';
+
+COMMENT ON FUNCTION minion.backoff(int) IS
+'How long an automatic retry waits: retries ^ minion.backoff_exponent + minion.backoff_base seconds, by default retries ^ 4 + 15,
+but at most minion.backoff_max seconds, if that is not 0, and never over 100 years.
+retries: how often the job was retried before. Raises 22004 for NULL, 22023 for a negative number. Semantics: Minion''s default backoff.';
+
+-- Workers
+
+COMMENT ON FUNCTION minion.register_worker(bigint, text, int, jsonb) IS
+'Registers a worker and returns its id; with that id, says that the worker is still there (do that every few minutes).
+id NULL (a new one): an id that this function returned before, also one that repair() has removed since; status {}: a JSON object, replaced by each call;
+host, pid NULL (what the server knows of the connection): where the worker runs; those of the first call are kept.
+Raises 22023 for an id that was never issued, 22004 for a NULL status, 23514 for a status that is not an object or a host over 1000 bytes.
+Semantics: Minion''s register_worker.';
+
+COMMENT ON FUNCTION minion.unregister_worker(bigint) IS
+'Removes a worker that stops. True if it was registered. Jobs that it leaves active are failed or retried by the next repair().
+Raises 22004 for NULL. Semantics: Minion''s unregister_worker.';
+
+COMMENT ON FUNCTION minion.broadcast(text, jsonb, bigint[]) IS
+'Puts a command into the inboxes of workers, who take it out with receive(). True if at least one worker got it.
+command: any text, its meaning is up to the workers; args []: a JSON array; workers {} (all): ids.
+Raises 22004 for NULL, 23514 for args that are not an array. Semantics: Minion''s broadcast.';
+
+COMMENT ON FUNCTION minion.receive(bigint) IS
+'Takes all commands out of a worker''s inbox and returns them in the order they came: [["command", arg, …], …], or [] if there are none.
+Raises 42704 for a worker that is not registered, 22004 for NULL. Semantics: Minion''s receive.';
+
+COMMENT ON FUNCTION minion.list_workers(bigint, bigint, bigint, bigint[]) IS
+'Lists workers, newest first, with the ids of their active jobs and the number of all matches (total).
+skip 0, take 100: the page; before NULL: only ids below it; ids NULL (any): only these. Raises 2201X and 2201W for a negative skip or take.
+Semantics: Minion''s list_workers.';
+
+-- Locks
+
+COMMENT ON FUNCTION minion.lock(text, interval, int) IS
+'Takes a named lock unless enough others hold it. True if it was free; false, at once, if not.
+name: 1 to 1000 bytes; holders 1: how many may hold it at a time;
+duration: interval after which it is released by itself, zero or less only asks whether it is free.
+Calls for the same name wait for each other to the end of the transaction, so keep that short; other names are not affected.
+Raises 22004 for NULL, 22023 for holders below 1 or an absurd duration, 23514 for a bad name. Semantics: Minion''s lock.';
+
+COMMENT ON FUNCTION minion.is_locked(text) IS
+'Whether anybody holds a named lock. Waits for nobody and changes nothing.
+Raises 22004 for NULL, 23514 for a name that is not 1 to 1000 bytes. Semantics: Minion''s is_locked.';
+
+COMMENT ON FUNCTION minion.unlock(text) IS
+'Releases a named lock; of several holders, the one that would expire first. True if it was held.
+Raises 22004 for NULL, 23514 for a name that is not 1 to 1000 bytes. Semantics: Minion''s unlock.';
+
+COMMENT ON FUNCTION minion.list_locks(bigint, bigint, text[]) IS
+'Lists the locks that are held, a row for each holder, newest first, with the number of all matches (total).
+skip 0, take 100: the page; names NULL (any): only these. Raises 2201X and 2201W for a negative skip or take. Semantics: Minion''s list_locks.';
+
+-- The queue as a whole
+
+COMMENT ON FUNCTION minion.stats() IS
+'The queue in numbers, as one row: jobs by state, delayed ones (also among inactive_jobs), workers with and without a job, locks, schedules,
+enqueued_jobs (ever; transactions that were rolled back count) and the server''s uptime. Expired jobs that never ran are not counted.
+Semantics: Minion''s stats.';
+
+COMMENT ON FUNCTION minion.history() IS
+'How many jobs failed and finished in each of the last 24 hours, of those that are still there: 24 rows, the oldest first, the current hour last.
+Semantics: Minion''s history.';
+
+COMMENT ON FUNCTION minion.repair() IS
+'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
+workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
+jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
+jobs_stuck: unclaimed for minion.stuck_after, failed.
+Failed jobs are never removed. Several calls at once share the work and wait for nobody. Semantics: Minion''s repair.';
+
+COMMENT ON FUNCTION minion.reset(text) IS
+'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.
+Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';
+
+-- Not for calling
+
+COMMENT ON FUNCTION minion.is_unresolved(minion.job_state, timestamptz, bool, timestamptz) IS
+'Internal: whether a parent in this state, with this expiry, still holds up a child that is lax or not, at a given time.';
+
+COMMENT ON FUNCTION minion.job_inserted() IS
+'Internal: trigger function that puts a new job where it belongs and tells waiting workers.';
+
+COMMENT ON FUNCTION minion.job_updated() IS
+'Internal: trigger function that moves a job whose facts changed, wakes its children when it is done, and tells waiting workers.';
+
+COMMENT ON FUNCTION minion.job_deleted() IS
+'Internal: trigger function that lets the children of a removed job go on.';
+
+-- Jobs: type, table, constraints, indexes, triggers
+
+COMMENT ON TYPE minion.job_state IS
+'inactive: waits for a worker; active: a worker has it; finished: done; failed: done in vain, with no attempts left.';
+
+COMMENT ON TABLE minion.jobs IS
+'Every job, until repair() or somebody removes it. Open to plain SQL: triggers keep the queue right after any INSERT, UPDATE or DELETE.';
+COMMENT ON COLUMN minion.jobs.id IS 'Given in order of enqueuing; among jobs of one priority the lower goes first.';
+COMMENT ON COLUMN minion.jobs.created IS 'When it was enqueued.';
+COMMENT ON COLUMN minion.jobs.delayed IS 'Not claimed before this time.';
+COMMENT ON COLUMN minion.jobs.expires IS 'Not claimed from this time on, and then removed by repair(); NULL: never expires. Means nothing once it is active.';
+COMMENT ON COLUMN minion.jobs.started IS 'When its last attempt began.';
+COMMENT ON COLUMN minion.jobs.finished IS 'When its last attempt ended, well or not.';
+COMMENT ON COLUMN minion.jobs.retried IS 'When it was last put back into its queue.';
+COMMENT ON COLUMN minion.jobs.worker IS 'Who has it, or had it last; that row of minion.workers may be gone.';
+COMMENT ON COLUMN minion.jobs.parked_until IS 'Set by minion alone. NULL: ready, if inactive; else when to look again, or infinity for not by time.';
+COMMENT ON COLUMN minion.jobs.waits_for IS 'Set by minion alone. The parent whose end makes it worth looking again.';
+COMMENT ON COLUMN minion.jobs.priority IS 'Any integer; higher goes first.';
+COMMENT ON COLUMN minion.jobs.attempts IS 'How many attempts are left, the current or next one included.';
+COMMENT ON COLUMN minion.jobs.retries IS 'How often it was put back. With the id it names an attempt, and an old attempt can''t finish a new one.';
+COMMENT ON COLUMN minion.jobs.state IS 'inactive, active, finished or failed.';
+COMMENT ON COLUMN minion.jobs.lax IS 'Whether parents that failed count as done.';
+COMMENT ON COLUMN minion.jobs.queue IS 'The queue it waits in.';
+COMMENT ON COLUMN minion.jobs.task IS 'The kind of work, for workers to tell what to run.';
+COMMENT ON COLUMN minion.jobs.args IS 'A JSON array: the arguments of the work.';
+COMMENT ON COLUMN minion.jobs.notes IS 'A JSON object for whatever else there is to say; see minion.note().';
+COMMENT ON COLUMN minion.jobs.parents IS 'Ids of the jobs that must be done first. Ids that do not exist hold nothing up.';
+COMMENT ON COLUMN minion.jobs.result IS 'What finish_job() or fail_job() was given last.';
+
+COMMENT ON CONSTRAINT jobs_queue_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
+COMMENT ON CONSTRAINT jobs_task_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
+COMMENT ON CONSTRAINT jobs_args_is_array ON minion.jobs IS 'Workers can rely on a list of arguments.';
+COMMENT ON CONSTRAINT jobs_notes_is_object ON minion.jobs IS 'Notes are merged by key.';
+COMMENT ON CONSTRAINT jobs_attempts_is_positive ON minion.jobs IS 'A job is tried at least once.';
+
+COMMENT ON INDEX minion.jobs_ready IS 'For claims: exactly the jobs that are ready, per queue and task, in the order they are claimed.';
+COMMENT ON INDEX minion.jobs_parked IS 'Delayed, blocked and expired jobs, out of the way of claims, by the time to look at them again.';
+COMMENT ON INDEX minion.jobs_waits_for IS 'The children to look at when a job is done.';
+COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those whose worker is gone.';
+COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
+COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
+COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
+COMMENT ON INDEX minion.jobs_parents IS 'For the children in list_jobs(), and the finished parents that repair() has to keep.';
+COMMENT ON INDEX minion.jobs_notes IS 'For the notes filter of list_jobs().';
+
+
+-- Workers
+
+COMMENT ON TABLE minion.workers IS
+'Who takes jobs. repair() removes workers that were silent for minion.missing_after.';
+COMMENT ON COLUMN minion.workers.id IS 'What register_worker() returned.';
+COMMENT ON COLUMN minion.workers.started IS 'When it was registered.';
+COMMENT ON COLUMN minion.workers.notified IS 'When it was last heard of.';
+COMMENT ON COLUMN minion.workers.pid IS 'Its process, or that of its connection in the server.';
+COMMENT ON COLUMN minion.workers.host IS 'Where it runs, or where its connection came from.';
+COMMENT ON COLUMN minion.workers.status IS 'A JSON object that the worker says about itself.';
+COMMENT ON COLUMN minion.workers.inbox IS 'Commands that it has not received yet: [["command", arg, …], …].';
+COMMENT ON CONSTRAINT workers_host_has_at_most_1000_bytes ON minion.workers IS 'A host name, or an address.';
+COMMENT ON CONSTRAINT workers_status_is_object ON minion.workers IS 'Status values have names.';
+COMMENT ON CONSTRAINT workers_inbox_is_array ON minion.workers IS 'A list of commands.';
+
+-- Locks
+
+COMMENT ON TABLE minion.locks IS
+'Named locks, a row for each holder. Rows that have expired hold nothing; lock() clears them away. To take a lock, call lock(): an INSERT counts nobody.';
+COMMENT ON COLUMN minion.locks.id IS 'Given in the order of taking.';
+COMMENT ON COLUMN minion.locks.expires IS 'Held until then, unless it is released before.';
+COMMENT ON COLUMN minion.locks.name IS 'What is locked; any text that its users agree on.';
+COMMENT ON CONSTRAINT locks_name_has_1_to_1000_bytes ON minion.locks IS 'Names are index keys, and short.';
+COMMENT ON INDEX minion.locks_name IS 'The holders of a name, the first to expire first.';
+COMMENT ON INDEX minion.locks_expires IS 'What lock() clears away.';
+
+-- Schedules
+
+COMMENT ON TABLE minion.schedules IS
+'Jobs to be enqueued at certain times. For a later version: nothing reads this table yet, except stats().';
+COMMENT ON COLUMN minion.schedules.id IS 'Kept when the schedule of that name is changed.';
+COMMENT ON COLUMN minion.schedules.created IS 'When it was first set up.';
+COMMENT ON COLUMN minion.schedules.last_run IS 'When it last enqueued a job.';
+COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due.';
+COMMENT ON COLUMN minion.schedules.last_job IS 'The job that it enqueued last.';
+COMMENT ON COLUMN minion.schedules.expire IS 'The expire of its jobs; NULL: they never expire.';
+COMMENT ON COLUMN minion.schedules.priority IS 'The priority of its jobs.';
+COMMENT ON COLUMN minion.schedules.attempts IS 'The attempts of its jobs.';
+COMMENT ON COLUMN minion.schedules.paused IS 'Whether it is left alone when it is due.';
+COMMENT ON COLUMN minion.schedules.lax IS 'The lax of its jobs.';
+COMMENT ON COLUMN minion.schedules.name IS 'Its name; there is one schedule of each.';
+COMMENT ON COLUMN minion.schedules.cron IS 'When to run, as a cron expression of five fields.';
+COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in.';
+COMMENT ON COLUMN minion.schedules.queue IS 'The queue of its jobs.';
+COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
+COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
+COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
+COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
+
+-- Sequences
+
+COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; its last value is enqueued_jobs of stats().';
+COMMENT ON SEQUENCE minion.workers_id_seq IS 'Ids of workers.';
+COMMENT ON SEQUENCE minion.locks_id_seq IS 'Ids of locks.';
+COMMENT ON SEQUENCE minion.schedules_id_seq IS 'Ids of schedules.';
+
+COMMENT ON TRIGGER jobs_inserted ON minion.jobs IS 'Puts new jobs where they belong and tells waiting workers.';
+COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts changed, wakes the children of those that are done, and tells waiting workers.';
+COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';

@@ -1,4 +1,5 @@
--- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights.
+-- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
+-- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
 -- Roles belong to the cluster: a second database, or a restore, finds them there already.
 DO $$
 DECLARE
@@ -51,8 +52,7 @@ GRANT EXECUTE ON FUNCTION
     minion.is_locked(text),
     minion.unlock(text),
     minion.repair(),
-    minion.is_unresolved(minion.job_state, timestamptz, bool, timestamptz),
-    minion.place(timestamptz, timestamptz, bigint[], bool, timestamptz)
+    minion.is_unresolved(minion.job_state, timestamptz, bool, timestamptz)
 TO minion_worker, minion_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON minion.jobs, minion.workers, minion.locks
 TO minion_worker, minion_admin;

@@ -23,10 +23,41 @@ extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
 extension_sql_file!(
     "../sql/triggers.sql",
     name = "triggers",
-    requires = ["place", job::triggers::wake_children, job::triggers::announce]
+    requires = [
+        "place",
+        job::triggers::job_inserted,
+        job::triggers::job_updated,
+        job::triggers::job_deleted
+    ]
 );
 extension_sql_file!("../sql/readers.sql", name = "readers", requires = ["tables"]);
-extension_sql_file!("../sql/comments.sql", name = "comments", requires = ["triggers", "readers"]);
+extension_sql_file!(
+    "../sql/comments.sql",
+    name = "comments",
+    requires = [
+        "triggers",
+        "readers",
+        job::enqueue::enqueue,
+        job::enqueue_many::enqueue_many,
+        job::dequeue::dequeue,
+        job::complete::finish_job,
+        job::complete::finish_jobs,
+        job::complete::fail_job,
+        job::complete::backoff,
+        job::change::retry_job,
+        job::change::remove_job,
+        job::change::note,
+        worker::register_worker,
+        worker::unregister_worker,
+        worker::broadcast,
+        worker::receive,
+        lock::lock,
+        lock::is_locked,
+        lock::unlock,
+        repair::repair,
+        queue::reset,
+    ]
+);
 extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 /// Runs once when a backend loads the library.

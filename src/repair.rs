@@ -34,7 +34,8 @@ static FIND_FINISHED: Statement = Statement::new(
     ORDER BY old.finished, old.id
     LIMIT 1000",
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
-);
+)
+.in_index_order();
 
 static REMOVE_FINISHED: Statement = Statement::new(
     "DELETE FROM minion.jobs
@@ -62,7 +63,8 @@ static REMOVE_EXPIRED: Statement = Statement::new(
         LIMIT 1000
         FOR UPDATE SKIP LOCKED))",
     &[pg_sys::TIMESTAMPTZOID],
-);
+)
+.in_index_order();
 
 static LOCK_ABANDONED: Statement = Statement::new(
     "SELECT job.id, job.retries
@@ -93,7 +95,8 @@ static STUCK_READY: Statement = Statement::new(
         pg_sys::INT4OID,
         pg_sys::INT8OID,
     ],
-);
+)
+.in_index_order();
 
 static STUCK_PARKED: Statement = Statement::new(
     "SELECT id, queue, task, parked_until
@@ -111,11 +114,13 @@ static STUCK_PARKED: Statement = Statement::new(
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INT8OID,
     ],
-);
+)
+.in_index_order();
 
 static FAIL_STUCK: Statement = Statement::new(
     "UPDATE minion.jobs
-    SET state = 'failed', finished = $1, result = '\"Job appears stuck in queue\"'
+    SET state = 'failed', finished = $1, parked_until = NULL, waits_for = NULL,
+        result = '\"Job appears stuck in queue\"'
     WHERE id = ANY ($2)",
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
 );

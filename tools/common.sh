@@ -47,6 +47,11 @@ find_cargo_pgrx() {
     return 1
 }
 
+use_what_setup_made() {
+    local major=${PG:-$(newest_installed_postgres)}
+    [ -n "$major" ] && use_postgres "$major" && find_cargo_pgrx && [ -e "$SANDBOX/stamp" ] || die "run make setup first"
+}
+
 cargo_pgrx() { "$CARGO_PGRX" pgrx "$@"; }
 
 # Runs a program as the owner of throwaway clusters, in a directory that owner can be in.

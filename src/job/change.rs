@@ -13,6 +13,9 @@ static RETRY: Statement = Statement::new(
         retries = (retries + 1),
         retried = $3,
         delayed = $3 + $4,
+        -- Where the trigger would put it, so that it need not move it.
+        parked_until = CASE WHEN ($3 + $4) > $3 THEN ($3 + $4) END,
+        waits_for = NULL,
         expires = coalesce($3 + $5, expires),
         attempts = coalesce($6, attempts),
         lax = coalesce($7, lax),

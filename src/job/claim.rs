@@ -95,7 +95,8 @@ static TAKE_ONE: Statement = Statement::new(
         pg_sys::INT8OID,
         pg_sys::INT8OID,
     ],
-);
+)
+.in_index_order();
 
 const STRETCH_TYPES: &[pg_sys::Oid] = &[
     pg_sys::TIMESTAMPTZOID,
@@ -123,7 +124,8 @@ static LOCK_READY: Statement = Statement::new(
         FOR UPDATE SKIP LOCKED"
     ),
     STRETCH_TYPES,
-);
+)
+.in_index_order();
 
 static LOCK_DUE: Statement = Statement::new(
     concat!(

@@ -53,7 +53,10 @@ static FAIL: Statement = Statement::new(
         attempts = CASE WHEN attempts > 1 THEN (attempts - 1) ELSE 1 END,
         retries = CASE WHEN attempts > 1 THEN (retries + 1) ELSE retries END,
         retried = CASE WHEN attempts > 1 THEN $3 ELSE retried END,
-        delayed = CASE WHEN attempts > 1 THEN ($3 + $5) ELSE delayed END
+        delayed = CASE WHEN attempts > 1 THEN ($3 + $5) ELSE delayed END,
+        -- Where the trigger would put it, so that it need not move it.
+        parked_until = CASE WHEN attempts > 1 AND ($3 + $5) > $3 THEN ($3 + $5) END,
+        waits_for = NULL
     WHERE id = $1 AND retries = $2 AND state = $6::minion.job_state",
     &[
         pg_sys::INT8OID,

@@ -111,7 +111,8 @@ static READY_OF_QUEUES: Statement = Statement::new(
         SELECT queue, task, rank, id, doubtful FROM head WHERE rank <= $2"
     ),
     &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID],
-);
+)
+.in_index_order();
 
 static READY_OF_TASKS: Statement = Statement::new(
     concat!(
@@ -131,7 +132,8 @@ static READY_OF_TASKS: Statement = Statement::new(
         WHERE head.rank <= $2"
     ),
     &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
-);
+)
+.in_index_order();
 
 static READY_OF_LANE: Statement = Statement::new(
     concat!(
@@ -146,7 +148,8 @@ static READY_OF_LANE: Statement = Statement::new(
         LIMIT 1"
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID],
-);
+)
+.in_index_order();
 
 /// The same skip scan over the parked jobs, for the lanes in which one is due.
 static DUE_OF_QUEUES: Statement = Statement::new(
@@ -179,7 +182,8 @@ static DUE_OF_QUEUES: Statement = Statement::new(
         SELECT DISTINCT queue, task FROM head WHERE parked_until <= $2"
     ),
     &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID],
-);
+)
+.in_index_order();
 
 static DUE_OF_TASKS: Statement = Statement::new(
     concat!(
@@ -197,7 +201,8 @@ static DUE_OF_TASKS: Statement = Statement::new(
         ) AS head"
     ),
     &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
-);
+)
+.in_index_order();
 
 impl Lanes {
     fn run(

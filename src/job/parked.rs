@@ -28,7 +28,8 @@ static LOCK_DUE: Statement = Statement::new(
         FOR UPDATE SKIP LOCKED"
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
-);
+)
+.in_index_order();
 
 /// Those of a lane's first thousand ready jobs that should not be there: expired, or with a parent that
 /// was retried after they were freed.
@@ -47,12 +48,16 @@ static LOCK_MISPLACED: Statement = Statement::new(
         JOIN minion.jobs AS job ON job.id = front.id
         WHERE ",
         ready!(),
-        " AND (job.expires <= $3 OR (job.parents <> '{}' AND minion.place(
-                job.delayed, job.expires, job.parents, job.lax, $3) IS NOT NULL))
+        " AND (job.expires <= $3 OR (job.parents <> '{}' AND EXISTS (
+            SELECT
+            FROM minion.jobs AS parent
+            WHERE parent.id = ANY (job.parents)
+              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $3))))
         FOR UPDATE OF job SKIP LOCKED"
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
-);
+)
+.in_index_order();
 
 /// Puts jobs that this transaction has locked where they belong. $1 the clock, $2 their ids.
 static PLACE: Statement = Statement::new(

@@ -1,49 +1,175 @@
-//! The triggers on `minion.jobs` that need more than SQL.
+//! What keeps the queue right, whoever writes to `minion.jobs` and how: where a job stands is worked out
+//! from its facts, its children are looked at when it is done, and waiting workers hear of it.
+//!
+//! The triggers have no WHEN clauses and there is no BEFORE UPDATE one, on purpose: the server parses a WHEN
+//! clause for every statement and locks a row once more for a BEFORE UPDATE, and both cost far more than
+//! asking the row here.
 
 use crate::error::Error;
 use crate::shared::wake;
-use crate::statement::{Session, Statement, params};
+use crate::statement::row::{Column, Row};
+use crate::statement::value::BigintArray;
+use crate::statement::{Session, Statement, Timestamp, as_owner_of_table, clock, params};
+use pgrx::enum_helper::lookup_enum_by_oid;
 use pgrx::prelude::*;
-use pgrx::{AllocatedByPostgres, WhoAllocated};
+use pgrx::{AllocatedByPostgres, AllocatedByRust, WhoAllocated};
+
+/// Whether a parent is not done, as far as this snapshot shows. A long list is left to the next claim:
+/// hundreds of such children may be changed at once. $1 the parents, $2 lax, $3 the clock.
+static IS_BLOCKED: Statement = Statement::new(
+    "SELECT pg_catalog.cardinality($1) > 100 OR EXISTS (
+        SELECT
+        FROM minion.jobs AS parent
+        WHERE parent.id = ANY ($1)
+          AND minion.is_unresolved(parent.state, parent.expires, $2, $3)
+    )",
+    &[pg_sys::INT8ARRAYOID, pg_sys::BOOLOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static MOVE: Statement = Statement::latest(
+    "UPDATE minion.jobs SET parked_until = $2, waits_for = NULL WHERE id = $1",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+);
 
 /// The children of a job that is done, in id order, so that two sessions never lock them crosswise. It
 /// runs after the parent's row is locked, with a snapshot taken since: a child that was made to wait in
-/// the meantime is seen, and one that is made to wait later finds its parent done.
-/// $1 the parent, $2 whether only lax children can go on (it failed).
+/// the meantime is seen, and one that is made to wait later finds its parent done. A child of several
+/// parents is due now, and the next claim looks at the others.
+/// $1 the parent, $2 whether it failed: only lax children go on then, $3 whether it is gone for good.
 static WAKE: Statement = Statement::latest(
     "WITH child AS MATERIALIZED (
         SELECT id
         FROM minion.jobs
-        WHERE waits_for = $1 AND (lax OR NOT $2)
+        WHERE waits_for = $1 AND state = 'inactive' AND (lax OR NOT $2)
         ORDER BY id
         FOR UPDATE
     )
     UPDATE minion.jobs AS job
     SET waits_for = NULL,
-        parked_until = minion.place(
-            job.delayed, job.expires, job.parents, job.lax, pg_catalog.clock_timestamp())
+        parked_until = CASE
+            WHEN job.delayed > pg_catalog.clock_timestamp() THEN job.delayed
+            WHEN NOT $3 OR pg_catalog.cardinality(job.parents) > 1 THEN pg_catalog.clock_timestamp()
+        END
     FROM child
     WHERE job.id = child.id",
-    &[pg_sys::INT8OID, pg_sys::BOOLOID],
-);
+    &[pg_sys::INT8OID, pg_sys::BOOLOID, pg_sys::BOOLOID],
+)
+.in_index_order();
 
-/// Has the children of a job looked at again after it is done or gone; with an argument, only lax ones.
+/// Where an inactive job stands by its facts: None is ready; infinity is expired; a time to come, delayed;
+/// now, it has a parent that is not done, and the next claim looks closer. Locks nothing: an enqueue in a
+/// long transaction must not hold up its parents.
+fn place(trigger: &PgTrigger, job: &Row, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let delayed: Timestamp = job.get(Column::Delayed).expect("delayed is NOT NULL");
+    if job.get(Column::Expires).is_some_and(|expires: Timestamp| expires <= now) {
+        return Ok(Some(Timestamp::INFINITY));
+    }
+    if delayed > now {
+        return Ok(Some(delayed));
+    }
+    if !job.has_parents() {
+        return Ok(None);
+    }
+    let parents: Option<BigintArray> = job.get(Column::Parents);
+    let lax: Option<bool> = job.get(Column::Lax);
+    let blocked = as_owner_of_table(trigger, || {
+        Session::with(|session| Ok(session.run(&IS_BLOCKED, params![parents, lax, now])?.get(0, 1)))
+    })?;
+    Ok((blocked == Some(true)).then_some(now))
+}
+
+/// "Due now" counts: its parents may all be done by the time a claim looks.
+fn announce(parked_until: Option<Timestamp>, now: Timestamp) {
+    if parked_until.is_none_or(|until| until <= now) {
+        wake::notify();
+    }
+}
+
+fn wake_children(trigger: &PgTrigger, job: &Row, failed: bool, gone: bool) -> Result<(), Error> {
+    let id: Option<i64> = job.get(Column::Id);
+    as_owner_of_table(trigger, || {
+        Session::with(|session| session.run(&WAKE, params![id, failed, gone]).map(drop))
+    })
+}
+
+fn state(job: &Row) -> String {
+    let value: pg_sys::Oid = job.get(Column::State).expect("state is NOT NULL");
+    lookup_enum_by_oid(value).0
+}
+
+/// Puts a new job where it belongs.
 #[pg_trigger]
-fn wake_children<'a>(
+fn job_inserted<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, Error> {
+    let mut tuple = trigger.new().expect("the trigger is FOR EACH ROW on INSERT").into_owned();
+    let job = Row::first(trigger);
+    if state(&job) == "inactive" {
+        let now = clock();
+        let place = place(trigger, &job, now)?;
+        if place != job.get(Column::ParkedUntil) {
+            set(&mut tuple, Column::ParkedUntil, place);
+        }
+        if job.get::<i64>(Column::WaitsFor).is_some() {
+            set(&mut tuple, Column::WaitsFor, None::<i64>);
+        }
+        announce(place, now);
+    }
+    Ok(Some(tuple))
+}
+
+fn set<T: IntoDatum>(tuple: &mut PgHeapTuple<AllocatedByRust>, column: Column, value: Option<T>) {
+    let number = std::num::NonZeroUsize::new(column as usize).expect("columns count from 1");
+    tuple.set_by_index(number, value).expect("the column has this type");
+}
+
+/// Moves a job whose facts have changed, and sees to its children when it is done.
+#[pg_trigger]
+fn job_updated<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
-    let job = trigger.old().expect("the trigger is FOR EACH ROW on UPDATE and DELETE");
-    let id = job.get_by_name::<i64>("id").ok().flatten().expect("id is a NOT NULL bigint");
-    let only_lax = trigger.trigger().tgnargs > 0;
-    Session::with(|session| session.run(&WAKE, params![id, only_lax]).map(drop))?;
+    let (old, new) = (Row::first(trigger), Row::second(trigger));
+    let same_state = new.has_same(&old, Column::State);
+    let same_expiry = new.has_same(&old, Column::Expires);
+    match state(&new).as_str() {
+        "inactive" => {
+            let now = clock();
+            let until: Option<Timestamp> = new.get(Column::ParkedUntil);
+            let facts = [Column::Delayed, Column::Lax, Column::Parents];
+            let changed = !same_state
+                || !same_expiry
+                || facts.into_iter().any(|fact| !new.has_same(&old, fact));
+            let place = if changed { place(trigger, &new, now)? } else { until };
+            let watches = changed && new.get::<i64>(Column::WaitsFor).is_some();
+            if place != until || watches {
+                // Its own trigger call announces it.
+                let id: Option<i64> = new.get(Column::Id);
+                as_owner_of_table(trigger, || {
+                    Session::with(|session| session.run(&MOVE, params![id, place]).map(drop))
+                })?;
+            } else {
+                announce(until, now);
+            }
+            // A parent that expires is done then, and the time may have changed.
+            if new.get::<Timestamp>(Column::Expires).is_some() && !(same_state && same_expiry) {
+                wake_children(trigger, &new, false, false)?;
+            }
+        }
+        "finished" if !same_state => wake_children(trigger, &new, false, true)?,
+        "failed" if !same_state => wake_children(trigger, &new, true, true)?,
+        _ => {}
+    }
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }
 
-/// Announces that a job may have become claimable.
+/// Lets the children of a job go on without it. Nobody waits for a finished one.
 #[pg_trigger]
-fn announce<'a>(
-    _trigger: &'a PgTrigger<'a>,
+fn job_deleted<'a>(
+    trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
-    wake::notify();
+    let job = Row::first(trigger);
+    if state(&job) != "finished" {
+        wake_children(trigger, &job, false, true)?;
+    }
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }

@@ -4,10 +4,11 @@
 //! write WAL. A plan kept here takes one only when a row really changes.
 
 mod qualify;
+pub mod row;
 pub mod value;
 
 use crate::error::Error;
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::CString;
 
@@ -26,6 +27,7 @@ pub struct Statement {
     sql: &'static str,
     types: &'static [pg_sys::Oid],
     sees: Sees,
+    order_from_index: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
 
@@ -35,12 +37,26 @@ unsafe impl Sync for Statement {}
 impl Statement {
     /// `sql` is plain SQL with `$1`… of `types`; see [`qualify`] for how it may be written.
     pub const fn new(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
-        Self { sql, types, sees: Sees::Transaction, plan: Cell::new(std::ptr::null_mut()) }
+        Self {
+            sql,
+            types,
+            sees: Sees::Transaction,
+            order_from_index: false,
+            plan: Cell::new(std::ptr::null_mut()),
+        }
     }
 
     /// The same, seeing what is committed now whatever the isolation level.
     pub const fn latest(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
-        Self { sees: Sees::Latest, ..Self::new(sql, types) }
+        let mut statement = Self::new(sql, types);
+        statement.sees = Sees::Latest;
+        statement
+    }
+
+    /// For an ORDER BY that an index gives: never read a whole backlog to sort it.
+    pub const fn in_index_order(mut self) -> Self {
+        self.order_from_index = true;
+        self
     }
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr, Error> {
@@ -70,6 +86,46 @@ impl Statement {
 
     fn error(&self, call: &'static str, code: i32) -> Error {
         Error::Statement { call, code, sql: self.sql }
+    }
+}
+
+/// What the planner may choose while a statement of ours runs, restored at the end.
+///
+/// A plan is made when the table's statistics are what they happen to be, right after a VACUUM of an empty
+/// queue for instance, and kept while 200,000 jobs come in: so it must be the one that is right for a long
+/// queue. And compiling a plan takes longer than running it.
+struct Steered {
+    seqscan: bool,
+    sort: bool,
+    jit: bool,
+}
+
+impl Steered {
+    fn new(order_from_index: bool) -> Self {
+        // SAFETY: plain variables of this backend, read by the planner only; what their settings show is
+        // right again when this is dropped, by an error too.
+        unsafe {
+            let before = Self {
+                seqscan: pg_sys::enable_seqscan,
+                sort: pg_sys::enable_sort,
+                jit: pg_sys::jit_enabled,
+            };
+            pg_sys::enable_seqscan = false;
+            pg_sys::enable_sort = !order_from_index;
+            pg_sys::jit_enabled = false;
+            before
+        }
+    }
+}
+
+impl Drop for Steered {
+    fn drop(&mut self) {
+        // SAFETY: see above.
+        unsafe {
+            pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_sort = self.sort;
+            pg_sys::jit_enabled = self.jit;
+        }
     }
 }
 
@@ -117,6 +173,7 @@ impl Session {
         most: usize,
     ) -> Result<Rows, Error> {
         debug_assert_eq!(params.len(), statement.types.len());
+        let _steered = Steered::new(statement.order_from_index);
         let plan = statement.plan()?;
         let mut values: Vec<_> =
             params.iter().map(|param| param.0.unwrap_or(pg_sys::Datum::null())).collect();
@@ -214,6 +271,30 @@ impl Drop for Rows {
     }
 }
 
+/// Runs `work` with the rights of the owner of a trigger's table, as the server's own foreign keys do: what
+/// keeps the queue right must reach every row, whatever the caller may see or change.
+pub fn as_owner_of_table<T>(trigger: &PgTrigger, work: impl FnOnce() -> T) -> T {
+    struct Restore(pg_sys::Oid, i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: puts back what was there.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) }
+        }
+    }
+    let mut caller = Restore(pg_sys::InvalidOid, 0);
+    // SAFETY: the relation of a trigger call is open; the identity is restored when `caller` is dropped,
+    // and by the server itself should the transaction end first.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut caller.0, &mut caller.1);
+        let table = (*trigger.trigger_data().tg_relation).rd_rel;
+        pg_sys::SetUserIdAndSecContext(
+            (*table).relowner,
+            caller.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+    }
+    work()
+}
+
 const REPEATABLE_READ: i32 = pg_sys::XACT_REPEATABLE_READ as i32;
 
 /// Whether the transaction keeps one snapshot from its first statement on.
@@ -237,6 +318,11 @@ pub fn clock() -> Timestamp {
 /// A `timestamptz` in microseconds since 2000-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// PostgreSQL's 'infinity'.
+    pub const INFINITY: Timestamp = Timestamp(i64::MAX);
+}
 
 impl FromDatum for Timestamp {
     unsafe fn from_polymorphic_datum(

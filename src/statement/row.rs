@@ -1,0 +1,86 @@
+//! The rows that a trigger on `minion.jobs` is called for.
+
+use pgrx::{FromDatum, PgTrigger, pg_sys};
+
+/// The columns of `minion.jobs` that triggers look at, by their place in `sql/tables.sql`: looking them up
+/// by name would cost more than all the rest. A test holds the two together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Id = 1,
+    Delayed = 3,
+    Expires = 4,
+    ParkedUntil = 9,
+    WaitsFor = 10,
+    State = 14,
+    Lax = 15,
+    Parents = 20,
+}
+
+/// A row of `minion.jobs`, as long as the trigger call lasts.
+pub struct Row {
+    tuple: *mut pg_sys::HeapTupleData,
+    shape: pg_sys::TupleDesc,
+}
+
+impl Row {
+    /// The row before an UPDATE or DELETE, or the one that an INSERT brings.
+    pub fn first(trigger: &PgTrigger) -> Self {
+        Self::new(trigger, trigger.trigger_data().tg_trigtuple)
+    }
+
+    /// The row after an UPDATE.
+    pub fn second(trigger: &PgTrigger) -> Self {
+        Self::new(trigger, trigger.trigger_data().tg_newtuple)
+    }
+
+    fn new(trigger: &PgTrigger, tuple: *mut pg_sys::HeapTupleData) -> Self {
+        assert!(!tuple.is_null(), "the trigger is FOR EACH ROW");
+        // SAFETY: the server has set the relation of every trigger call.
+        let shape = unsafe { (*trigger.trigger_data().tg_relation).rd_att };
+        Self { tuple, shape }
+    }
+
+    /// The value of a column, which must have the type `T` in SQL.
+    pub fn get<T: FromDatum>(&self, column: Column) -> Option<T> {
+        let (datum, null) = self.datum(column);
+        // SAFETY: the caller names the column's type.
+        unsafe { T::from_datum(datum, null) }
+    }
+
+    /// Whether two rows have the same value, as it is stored, in a column.
+    pub fn has_same(&self, other: &Row, column: Column) -> bool {
+        let ((one, one_null), (two, two_null)) = (self.datum(column), other.datum(column));
+        if one_null || two_null {
+            return one_null == two_null;
+        }
+        match column {
+            Column::Parents => bytes(&one) == bytes(&two),
+            _ => one.value() == two.value(),
+        }
+    }
+
+    /// Whether the job has any parents, without unpacking a long list of them.
+    pub fn has_parents(&self) -> bool {
+        // The payload of an empty array: no dimensions, no NULLs, the element type.
+        const EMPTY: usize = 12;
+        let (parents, _) = self.datum(Column::Parents);
+        // SAFETY: a NOT NULL array column; the size is in the header, however it is stored.
+        unsafe { pgrx::varsize_any_exhdr(parents.cast_mut_ptr()) > EMPTY }
+    }
+
+    fn datum(&self, column: Column) -> (pg_sys::Datum, bool) {
+        let mut null = false;
+        // SAFETY: tuple and shape belong together, and the column exists in it.
+        let datum =
+            unsafe { pg_sys::heap_getattr(self.tuple, column as i32, self.shape, &mut null) };
+        (datum, null)
+    }
+}
+
+/// A varlena as it is stored; a large value is a pointer to its toast, which stays the same while the value
+/// does.
+fn bytes(datum: &pg_sys::Datum) -> &[u8] {
+    let varlena = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the header tells how long it is, and the row outlives the borrow.
+    unsafe { std::slice::from_raw_parts(varlena.cast(), pgrx::varsize_any(varlena)) }
+}
