@@ -43,13 +43,11 @@ GRANT EXECUTE ON FUNCTION
     minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text),
     minion.remove_job(bigint),
     minion.note(bigint, jsonb),
-    minion.backoff(int),
     minion.register_worker(bigint, text, int, jsonb),
     minion.unregister_worker(bigint),
     minion.broadcast(text, jsonb, bigint[]),
     minion.receive(bigint),
     minion.lock(text, interval, int),
-    minion.is_locked(text),
     minion.unlock(text),
     minion.repair(),
     minion.is_unresolved(minion.job_state, timestamptz, bool, timestamptz)
@@ -64,6 +62,8 @@ GRANT EXECUTE ON FUNCTION
     minion.list_jobs(bigint, bigint, bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.list_workers(bigint, bigint, bigint, bigint[]),
     minion.list_locks(bigint, bigint, text[]),
+    minion.is_locked(text),
+    minion.backoff(int),
     minion.stats(),
     minion.history()
 TO minion_reader, minion_worker, minion_admin;

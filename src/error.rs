@@ -9,6 +9,8 @@ use std::fmt::Display;
 pub enum Error {
     /// An argument is NULL that may not be.
     Null { argument: &'static str },
+    /// An array has a NULL in it that may not.
+    NullElement { argument: &'static str },
     /// A worker id that no row of `minion.workers` has.
     NotRegistered { worker: i64 },
     /// A worker id that no call of `register_worker` ever returned.
@@ -49,7 +51,7 @@ impl Error {
     fn code(&self) -> PgSqlErrorCode {
         use PgSqlErrorCode::*;
         match self {
-            Self::Null { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::Null { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NotRegistered { .. } => ERRCODE_UNDEFINED_OBJECT,
             Self::NeverIssued { .. } | Self::Value { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
@@ -62,6 +64,7 @@ impl Error {
     fn message(&self) -> String {
         match self {
             Self::Null { argument } => format!("{argument} may not be NULL"),
+            Self::NullElement { argument } => format!("{argument} may not contain NULL"),
             Self::NotRegistered { worker } => format!("worker {worker} is not registered"),
             Self::NeverIssued { worker } => format!("worker id {worker} was never issued"),
             Self::Value { argument, value, must, .. }
@@ -85,6 +88,7 @@ impl Error {
     fn hint(&self) -> &'static str {
         match self {
             Self::Null { .. } => "Leave the argument out to get its default, if it has one.",
+            Self::NullElement { .. } => "Leave the NULL out of the array.",
             Self::NotRegistered { .. } => {
                 "Call minion.register_worker() and use the id that it returns; with id => it \
                  registers a removed worker again."

@@ -215,7 +215,11 @@ fn plain(error: &serde_json::Error) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
     match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
         Some(key) => format!("unknown key {}", excerpt(key)),
-        None => message.replace("missing field", "missing key").replace('`', "\""),
+        None => message
+            .replace("missing field", "missing key")
+            .replace("expected i32", "expected an int")
+            .replace("expected i64", "expected a bigint")
+            .replace('`', "\""),
     }
 }
 

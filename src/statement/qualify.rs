@@ -90,4 +90,47 @@ mod tests {
             assert_eq!(qualify(sql).replace("OPERATOR(pg_catalog.||)", "||"), sql);
         }
     }
+
+    /// Forms that look an operator up without naming it would escape [`qualify`], and so would a function
+    /// or type without a schema.
+    #[test]
+    fn statements_use_no_form_that_hides_a_name() {
+        const HIDING: [&str; 7] =
+            [" IN (", " BETWEEN ", " LIKE ", "DISTINCT FROM", "NULLIF", "nullif", " USING "];
+        const BUILT_IN: [&str; 4] = ["coalesce(", "ARRAY(", "ANY(", "EXISTS("];
+        let mut files = vec![std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut statements = 0;
+        while let Some(path) = files.pop() {
+            if path.is_dir() {
+                files
+                    .extend(std::fs::read_dir(path).expect("readable").flatten().map(|f| f.path()));
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).expect("readable");
+            for part in source.split(": Statement =").skip(1) {
+                let sql = part.split("&[").next().unwrap_or_default();
+                let sql =
+                    sql.split_once("::").map_or(sql, |(_, text)| text.trim_start_matches("new("));
+                let sql = sql.trim_start_matches("latest(");
+                statements += 1;
+                for form in HIDING {
+                    assert!(!sql.contains(form), "{form} in {}: {sql}", path.display());
+                }
+                for (at, _) in sql.match_indices('(') {
+                    let start =
+                        sql[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+                    let call = &sql[start.map_or(0, |start| start + 1)..=at];
+                    let first = call.chars().next().unwrap_or('(');
+                    let is_function = first.is_lowercase() && !call.contains('.');
+                    let is_alias = sql[..at].trim_end().rsplit(' ').nth(1) == Some("AS");
+                    assert!(
+                        !is_function || is_alias || BUILT_IN.contains(&call),
+                        "{call} has no schema in {}: {sql}",
+                        path.display()
+                    );
+                }
+            }
+        }
+        assert!(statements > 30, "the search has missed the statements: {statements}");
+    }
 }

@@ -84,3 +84,32 @@ fn bytes(datum: &pg_sys::Datum) -> &[u8] {
     // SAFETY: the header tells how long it is, and the row outlives the borrow.
     unsafe { std::slice::from_raw_parts(varlena.cast(), pgrx::varsize_any(varlena)) }
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::Column;
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn columns_stand_where_triggers_look_for_them() {
+        let columns = [
+            (Column::Id, "id"),
+            (Column::Delayed, "delayed"),
+            (Column::Expires, "expires"),
+            (Column::ParkedUntil, "parked_until"),
+            (Column::WaitsFor, "waits_for"),
+            (Column::State, "state"),
+            (Column::Lax, "lax"),
+            (Column::Parents, "parents"),
+        ];
+        for (column, name) in columns {
+            let place = Spi::get_one_with_args::<i16>(
+                "SELECT attnum FROM pg_attribute
+                WHERE attrelid = 'minion.jobs'::regclass AND attname = $1::name",
+                &[name.into()],
+            );
+            assert_eq!(place, Ok(Some(column as i16)), "{name}");
+        }
+    }
+}

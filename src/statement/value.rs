@@ -174,7 +174,7 @@ pub trait Array: IntoDatum + Copy {
         // SAFETY: a detoasted array is what the function takes.
         match unsafe { pg_sys::array_contains_nulls(self.plain()) } {
             false => Ok(self),
-            true => Err(Error::Null { argument }),
+            true => Err(Error::NullElement { argument }),
         }
     }
 }

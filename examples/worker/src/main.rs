@@ -7,8 +7,9 @@ use postgres::{Client, NoTls};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::error::Error;
+use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{env, fs, thread};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -30,7 +31,17 @@ const TASKS: [(&str, Task); 2] = [("hash", hash), ("sum", sum)];
 /// that may run longer than that need a heartbeat from a second thread, with a connection of its own.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Outcome<()> {
     let server = env::args().nth(1).ok_or("usage: worker 'host=... user=... dbname=...'")?;
     let mut client = Client::connect(&server, NoTls)?;
     let worker = register(&mut client, None)?;

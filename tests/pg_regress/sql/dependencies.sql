@@ -28,13 +28,14 @@ SELECT id FROM minion.dequeue(1);
 
 -- list_jobs shows the children of a parent, and parents as they were given.
 SELECT minion.reset('all') \g /dev/null
-SELECT minion.enqueue('parent'), minion.enqueue('parent'), minion.enqueue('child', parents => '{2,1,2,99}'), minion.enqueue('child', parents => '{1}'),
-    minion.enqueue('grandchild', parents => '{3}');
+SELECT minion.enqueue('parent'), minion.enqueue('parent'), minion.enqueue('child', parents => '{2,1,2,99}'),
+    minion.enqueue('child', parents => '{1}'), minion.enqueue('grandchild', parents => '{3}');
 SELECT id, children, parents FROM minion.list_jobs();
 
 -- Ids that do not exist do not block, -1 neither.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('child', parents => '{-1}'), minion.enqueue('child', parents => '{99,9223372036854775807}');
+SELECT minion.enqueue('child', parents => '{-1}'),
+    minion.enqueue('child', parents => '{99,9223372036854775807}');
 SELECT id, state FROM minion.list_jobs();
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
@@ -131,7 +132,8 @@ SELECT id, state FROM minion.jobs ORDER BY id;
 
 -- So does one whose expiry comes while the child waits.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('parent', expire => '0.2 s', queue => 'slow'), minion.enqueue('child', parents => '{1}');
+SELECT minion.enqueue('parent', expire => '0.2 s', queue => 'slow'),
+    minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1, wait => '1 hour');
 SELECT child.started >= parent.expires AS not_before, parent.state
 FROM minion.jobs AS child, minion.jobs AS parent
@@ -158,7 +160,8 @@ SELECT id FROM minion.dequeue(1);
 -- For a lax child a failed parent will do, an inactive or active one will not.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent'), minion.enqueue('parent');
-SELECT minion.enqueue('child', parents => '{1,2}', lax => true), minion.enqueue('strict', parents => '{1,2}');
+SELECT minion.enqueue('child', parents => '{1,2}', lax => true),
+    minion.enqueue('strict', parents => '{1,2}');
 SELECT id FROM minion.dequeue(1, tasks => '{child,strict}');
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 2);
 SELECT id FROM minion.dequeue(1);
@@ -192,7 +195,8 @@ SELECT id FROM minion.dequeue(1);
 
 -- A chain runs one after the other, and a delayed child waits for its parent and for its time.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('a'), minion.enqueue('b', parents => '{1}'), minion.enqueue('c', parents => '{2}', delay => '1 hour');
+SELECT minion.enqueue('a'), minion.enqueue('b', parents => '{1}'),
+    minion.enqueue('c', parents => '{2}', delay => '1 hour');
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 SELECT minion.finish_job(1, 0);
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
@@ -234,15 +238,16 @@ SELECT id FROM minion.dequeue(1);
 -- Five children of 20,000 parents are freed by the last of them, and not before.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 INSERT INTO minion.jobs (task) SELECT 'parent' FROM generate_series(1, 20000);
-SELECT minion.enqueue('child', parents => parents)
-FROM (SELECT array_agg(number ORDER BY number % 7, number) AS parents FROM generate_series(1, 20000) AS number) AS all_of_them,
-    generate_series(1, 5);
+SELECT minion.enqueue('child', parents => ARRAY(
+    SELECT number FROM generate_series(1, 20000) AS number ORDER BY number % 7, number))
+FROM generate_series(1, 5);
 CREATE TEMP TABLE claimed AS
 SELECT id, retries FROM minion.dequeue(1, tasks => '{parent}', max_jobs => 30000);
 SELECT count(*) FROM claimed;
-SELECT count(finished)
-FROM (SELECT array_agg(id ORDER BY id DESC) AS ids, array_agg(retries) AS retries FROM claimed WHERE id <> 10007) AS most,
-    minion.finish_jobs(ids, retries) AS finished;
+SELECT count(*)
+FROM minion.finish_jobs(
+    ARRAY(SELECT id FROM claimed WHERE id <> 10007 ORDER BY id DESC),
+    ARRAY(SELECT retries FROM claimed WHERE id <> 10007 ORDER BY id DESC));
 SELECT id FROM minion.dequeue(1);
 SELECT minion.finish_job(10007, 0);
 SELECT id FROM minion.dequeue(1, max_jobs => 100);

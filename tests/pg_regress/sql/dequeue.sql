@@ -62,7 +62,8 @@ SELECT id FROM minion.dequeue(1, tasks => '{}', id => 4);
 
 -- id, min_priority, queues and tasks combine: each of them alone can refuse.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('add', queue => 'slow', priority => 3), minion.enqueue('add', queue => 'slow', priority => 9);
+SELECT minion.enqueue('add', queue => 'slow', priority => 3),
+    minion.enqueue('add', queue => 'slow', priority => 9);
 SELECT id FROM minion.dequeue(1, id => 1, queues => '{slow}', tasks => '{add}', min_priority => 4);
 SELECT id FROM minion.dequeue(1, id => 1, queues => '{fast}', tasks => '{add}', min_priority => 3);
 SELECT id FROM minion.dequeue(1, id => 1, queues => '{slow}', tasks => '{sub}', min_priority => 3);
@@ -77,7 +78,9 @@ SELECT id FROM minion.dequeue(1, tasks => '{add}', queues => '{slow}', min_prior
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('early', delay => '1 hour'), minion.enqueue('expired', expire => '0'),
     minion.enqueue('parent', queue => 'slow'), minion.enqueue('blocked', parents => '{3}');
-SELECT asked, id FROM unnest('{1,2,4}'::bigint[]) AS asked LEFT JOIN minion.dequeue(1, id => asked) ON true;
+SELECT asked, id
+FROM unnest('{1,2,4}'::bigint[]) AS asked
+LEFT JOIN minion.dequeue(1, id => asked) ON true;
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- max_jobs returns at most that many, in claim order over all queues and tasks.
@@ -91,8 +94,9 @@ SELECT count(*) FROM minion.jobs WHERE state = 'active' AND worker = 1;
 
 -- The order is the same for jobs that have just come due, in a transaction block and out of it.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('a', delay => '1 hour', priority => 1), minion.enqueue('b'), minion.enqueue('a', priority => 1),
-    minion.enqueue('c', delay => '1 hour', priority => 7), minion.enqueue('a', delay => '1 hour');
+SELECT minion.enqueue('a', delay => '1 hour', priority => 1), minion.enqueue('b'),
+    minion.enqueue('a', priority => 1), minion.enqueue('c', delay => '1 hour', priority => 7),
+    minion.enqueue('a', delay => '1 hour');
 UPDATE minion.jobs SET delayed = now() - interval '1 s' WHERE delayed > now();
 BEGIN;
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
@@ -109,7 +113,10 @@ SELECT minion.enqueue('a', delay => '1 hour') FROM generate_series(1, 3);
 UPDATE minion.jobs SET delayed = now() - interval '1 s';
 BEGIN;
 SELECT id FROM minion.dequeue(1);
-SELECT id FROM minion.jobs WHERE xmax::text = pg_current_xact_id()::text OR xmin::text = pg_current_xact_id()::text ORDER BY id;
+SELECT id
+FROM minion.jobs
+WHERE pg_current_xact_id()::xid IN (xmin, xmax)
+ORDER BY id;
 ROLLBACK;
 
 -- A claim that is rolled back leaves the job as it was.
@@ -118,7 +125,8 @@ SELECT id FROM minion.dequeue(1);
 
 -- More than 1,000 jobs come in one call, none twice.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT count(*) FROM (SELECT minion.enqueue('task ' || number % 3) FROM generate_series(1, 2500) AS number) AS job;
+SELECT count(id)
+FROM generate_series(1, 2500) AS number, minion.enqueue('task ' || number % 3) AS id;
 SELECT count(*), count(DISTINCT id) AS different, bool_and(id = place) AS in_order
 FROM minion.dequeue(1, max_jobs => 2400) WITH ORDINALITY AS job (id, args, retries, task, place);
 SELECT count(*), count(DISTINCT id) AS different FROM minion.dequeue(1, max_jobs => 2147483647);

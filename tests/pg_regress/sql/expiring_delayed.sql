@@ -20,8 +20,6 @@ SELECT id, state FROM minion.jobs ORDER BY id;
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('expiring', expire => '0.05 s', priority => 1) FROM generate_series(1, 3);
 SELECT minion.enqueue('lasting', expire => '1 hour'), minion.enqueue('expiring', expire => '1 hour');
-SELECT inactive_jobs FROM minion.stats();
-SELECT id, total FROM minion.list_jobs();
 SELECT pg_sleep_until(max(expires)) FROM minion.jobs WHERE id <= 3;
 SELECT inactive_jobs FROM minion.stats();
 SELECT id, total FROM minion.list_jobs();
@@ -56,7 +54,8 @@ SELECT id, state FROM minion.jobs ORDER BY id;
 
 -- A delayed job is not dequeued before its time; stats counts it as inactive and as delayed.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('later', delay => '1 hour'), minion.enqueue('later', delay => '1 hour', priority => 9), minion.enqueue('now');
+SELECT minion.enqueue('later', delay => '1 hour'), minion.enqueue('later', delay => '1 hour', priority => 9),
+    minion.enqueue('now');
 SELECT delayed - created AS delay FROM minion.jobs ORDER BY id;
 SELECT inactive_jobs, delayed_jobs FROM minion.stats();
 SELECT id FROM minion.dequeue(1, max_jobs => 10);

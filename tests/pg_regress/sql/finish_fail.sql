@@ -13,18 +13,22 @@ SELECT state, result FROM minion.jobs;
 SELECT minion.enqueue('add');
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.fail_job(2, 0, '"Something went wrong"');
-SELECT state, result, finished >= started AS finished, worker, retries, attempts FROM minion.jobs WHERE id = 2;
+SELECT state, result, finished >= started AS finished, worker, retries, attempts
+FROM minion.jobs
+WHERE id = 2;
 SELECT minion.finish_job(2, 0), minion.fail_job(2, 0);
 SELECT state, result FROM minion.jobs WHERE id = 2;
 
 -- A job that was not claimed, or does not exist, can't be finished or failed.
 SELECT minion.enqueue('add');
-SELECT minion.finish_job(3, 0), minion.fail_job(3, 0), minion.finish_job(99, 0), minion.fail_job(-1, 0);
+SELECT minion.finish_job(3, 0), minion.fail_job(3, 0),
+    minion.finish_job(99, 0), minion.fail_job(-1, 0);
 SELECT state, result FROM minion.jobs WHERE id = 3;
 
 -- retries must match.
 SELECT id FROM minion.dequeue(1);
-SELECT minion.finish_job(3, 1), minion.fail_job(3, 1), minion.finish_job(3, -1), minion.fail_job(3, 2147483647);
+SELECT minion.finish_job(3, 1), minion.fail_job(3, 1),
+    minion.finish_job(3, -1), minion.fail_job(3, 2147483647);
 SELECT state FROM minion.jobs WHERE id = 3;
 SELECT minion.finish_job(3, 0);
 
@@ -32,10 +36,10 @@ SELECT minion.finish_job(3, 0);
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 10);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
-SELECT minion.finish_job(1, 0, 'null'), minion.finish_job(2, 0, NULL), minion.finish_job(3, 0), minion.finish_job(4, 0, '[]'),
-    minion.finish_job(5, 0, '"☃"');
-SELECT minion.fail_job(6, 0, 'null'), minion.fail_job(7, 0, NULL), minion.fail_job(8, 0), minion.fail_job(9, 0, '1.50'),
-    minion.fail_job(10, 0, 'false');
+SELECT minion.finish_job(1, 0, 'null'), minion.finish_job(2, 0, NULL), minion.finish_job(3, 0),
+    minion.finish_job(4, 0, '[]'), minion.finish_job(5, 0, '"☃"');
+SELECT minion.fail_job(6, 0, 'null'), minion.fail_job(7, 0, NULL), minion.fail_job(8, 0),
+    minion.fail_job(9, 0, '1.50'), minion.fail_job(10, 0, 'false');
 SELECT id, state, result, result IS NULL AS is_null FROM minion.jobs ORDER BY id;
 
 -- After a retry, a handle with the old retries finishes and fails nothing.
@@ -55,7 +59,10 @@ SELECT state, retries, result FROM minion.jobs;
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 6);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 5);
-SELECT id FROM minion.finish_jobs('{4,2,6,99,3}', '{0,0,0,0,1}', ARRAY['{"of": 4}', 'null', '6', '99', '3']::jsonb[]) AS id ORDER BY id;
+SELECT id
+FROM minion.finish_jobs(
+    '{4,2,6,99,3}', '{0,0,0,0,1}', ARRAY['{"of": 4}', 'null', '6', '99', '3']::jsonb[]) AS id
+ORDER BY id;
 SELECT id, state, result, finished IS NOT NULL AS finished FROM minion.jobs ORDER BY id;
 SELECT id FROM minion.finish_jobs('{1,1}', '{0,0}', ARRAY[NULL, NULL]::jsonb[]) AS id;
 SELECT id FROM minion.finish_jobs('{5}', '{0}') AS id;
@@ -72,12 +79,14 @@ SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('flaky', attempts => 3);
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.fail_job(1, 0, '"first"');
-SELECT state, attempts, retries, result, delayed - retried AS delay, retried >= started AS retried FROM minion.jobs;
+SELECT state, attempts, retries, result, delayed - retried AS delay, retried >= started AS retried
+FROM minion.jobs;
 SELECT id FROM minion.dequeue(1);
 UPDATE minion.jobs SET delayed = now();
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.fail_job(1, 1, '"second"');
-SELECT state, attempts, retries, result, delayed - retried AS delay, retried >= started AS retried FROM minion.jobs;
+SELECT state, attempts, retries, result, delayed - retried AS delay, retried >= started AS retried
+FROM minion.jobs;
 UPDATE minion.jobs SET delayed = now();
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.fail_job(1, 2, '"third"');

@@ -45,7 +45,8 @@ SELECT args FROM minion.dequeue(1);
 SELECT minion.finish_job(1, 0, '{"result": ["☃", null, 1.10, {"x": null}]}');
 SELECT args, notes, result FROM minion.list_jobs();
 SELECT id FROM minion.enqueue_many(
-    '[{"task": "echo", "args": ["☃", null, {"b": [null, "𝄞", "\"\\\n"]}, 1.10, 12345678901234567890.123],
+    '[{"task": "echo",
+       "args": ["☃", null, {"b": [null, "𝄞", "\"\\\n"]}, 1.10, 12345678901234567890.123],
        "notes": {"☃": {"null": null}, "null": null}}]') AS id;
 SELECT args, notes FROM minion.jobs WHERE id = 2;
 
@@ -99,9 +100,11 @@ SELECT count(*) FROM minion.jobs WHERE task = 'good';
 -- 100,000 jobs go in by one call, in order.
 SELECT minion.reset('all') \g /dev/null
 SELECT count(*), bool_and(id = place) AS in_order
-FROM minion.enqueue_many((
+FROM (
     SELECT jsonb_agg(jsonb_build_object('task', 'bulk', 'args', jsonb_build_array(number)) ORDER BY number)
-    FROM generate_series(1, 100000) AS number)) WITH ORDINALITY AS job (id, place);
+    FROM generate_series(1, 100000) AS number
+) AS bulk (jobs),
+minion.enqueue_many(jobs) WITH ORDINALITY AS job (id, place);
 SELECT count(*), bool_and(args = jsonb_build_array(id)) AS same_args FROM minion.jobs;
 
 SELECT minion.reset('all') \g /dev/null

@@ -2,8 +2,9 @@
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 
 -- A listed job has the 21 fields and the total.
-SELECT minion.enqueue('add', '[1]', queue => 'slow', priority => 3, attempts => 2, notes => '{"a": 1}', expire => '1 hour'),
-    minion.enqueue('child', parents => '{1}');
+SELECT minion.enqueue('add', '[1]', queue => 'slow', priority => 3, attempts => 2, notes => '{"a": 1}',
+    expire => '1 hour');
+SELECT minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1, queues => '{slow}');
 SELECT minion.retry_job(1, 0);
 SELECT id FROM minion.dequeue(1, queues => '{slow}');
@@ -33,7 +34,7 @@ SELECT count(*) FROM minion.list_jobs(skip => 5);
 SELECT count(*) FROM minion.list_jobs(take => 0);
 
 -- A page has 100 jobs by default.
-SELECT count(*) FROM (SELECT minion.enqueue('add') FROM generate_series(6, 120)) AS job;
+SELECT count(id) FROM generate_series(6, 120), minion.enqueue('add') AS id;
 SELECT count(*), min(id), max(id), min(total) FROM minion.list_jobs();
 
 -- before pages by key: the next page begins below the last id, new jobs or not.
@@ -47,8 +48,11 @@ SELECT count(*) FROM minion.list_jobs(before => 1);
 
 -- Each filter matches what it says.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('a', queue => 'x', notes => '{"red": 1, "green": null}'), minion.enqueue('b', queue => 'x', notes => '{"blue": {"red": 1}}'),
-    minion.enqueue('a', queue => 'y'), minion.enqueue('c', queue => 'z', notes => '{"green": 2}'), minion.enqueue('c', queue => 'x');
+SELECT minion.enqueue('a', queue => 'x', notes => '{"red": 1, "green": null}'),
+    minion.enqueue('b', queue => 'x', notes => '{"blue": {"red": 1}}'),
+    minion.enqueue('a', queue => 'y'),
+    minion.enqueue('c', queue => 'z', notes => '{"green": 2}'),
+    minion.enqueue('c', queue => 'x');
 SELECT id FROM minion.dequeue(1, id => 2, queues => '{x}');
 SELECT id FROM minion.dequeue(1, id => 3, queues => '{y}');
 SELECT id FROM minion.dequeue(1, id => 4, queues => '{z}');
@@ -67,7 +71,8 @@ SELECT id, total FROM minion.list_jobs(tasks => '{a,b}');
 SELECT id, total FROM minion.list_jobs(queues => '{x}', tasks => '{a,c}');
 SELECT id, total FROM minion.list_jobs(queues => '{x}', tasks => '{a,c}', notes => '{red}');
 SELECT id, total FROM minion.list_jobs(
-    before => 5, ids => '{1,2,5}', notes => '{red,blue}', queues => '{x}', states => '{active,inactive}', tasks => '{b,c}');
+    before => 5, ids => '{1,2,5}', notes => '{red,blue}', queues => '{x}', states => '{active,inactive}',
+    tasks => '{b,c}');
 SELECT id, total FROM minion.list_jobs(queues => '{y}', tasks => '{c}');
 SELECT id, total FROM minion.list_jobs(skip => 1, take => 1, queues => '{x}');
 
@@ -79,7 +84,9 @@ SELECT id FROM minion.list_jobs(states => '{}');
 SELECT id FROM minion.list_jobs(tasks => '{}');
 
 -- NULL is no filter.
-SELECT count(*) FROM minion.list_jobs(before => NULL, ids => NULL, notes => NULL, queues => NULL, states => NULL, tasks => NULL);
+SELECT count(*)
+FROM minion.list_jobs(
+    before => NULL, ids => NULL, notes => NULL, queues => NULL, states => NULL, tasks => NULL);
 
 -- Listing takes no transaction id.
 BEGIN;

@@ -3,7 +3,8 @@ SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 
 -- INSERT of a task alone makes a job with the defaults, claimable at once.
 INSERT INTO minion.jobs (task) VALUES ('plain');
-SELECT id, args, attempts, delayed = created AS due_at_once, expires, lax, notes, parents, priority, queue, state
+SELECT id, args, attempts, delayed = created AS due_now, expires, lax, notes, parents, priority, queue,
+    state
 FROM minion.list_jobs();
 SELECT * FROM minion.dequeue(1);
 
@@ -37,7 +38,8 @@ SELECT id FROM minion.dequeue(1);
 
 -- UPDATE of a parent's expires frees its children, and blocks them again.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}'), minion.enqueue('child', parents => '{1}');
+SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}'),
+    minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
 UPDATE minion.jobs SET expires = now() - interval '1 hour' WHERE id = 1;
 SELECT id FROM minion.dequeue(1);
@@ -48,7 +50,8 @@ SELECT id FROM minion.dequeue(1);
 
 -- An expiry that is moved nearer frees the waiting child when it comes.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('parent', queue => 'slow', expire => '1 hour'), minion.enqueue('child', parents => '{1}');
+SELECT minion.enqueue('parent', queue => 'slow', expire => '1 hour'),
+    minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
 UPDATE minion.jobs SET expires = clock_timestamp() + interval '0.2 s' WHERE id = 1;
 SELECT id FROM minion.dequeue(1, wait => '1 hour');
@@ -94,7 +97,7 @@ SELECT id, task FROM minion.dequeue(1, queues => '{slow}', tasks => '{sub}');
 UPDATE minion.jobs SET queue = 'default', delayed = now() WHERE id = 2;
 SELECT id, task FROM minion.dequeue(1);
 
--- UPDATE of state to inactive makes a job claimable whatever it was; to anything else it is not claimable.
+-- UPDATE of state to inactive makes a job claimable whatever it was; in any other state it is not.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
@@ -113,9 +116,10 @@ SELECT id FROM minion.dequeue(1);
 UPDATE minion.jobs SET delayed = now();
 SELECT id FROM minion.dequeue(1);
 
--- UPDATE of a parent's state blocks and frees its children: each state means what it means after a function.
+-- UPDATE of a parent's state blocks and frees its children as the functions do.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('strict', parents => '{1}'), minion.enqueue('lax', parents => '{1}', lax => true);
+SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('strict', parents => '{1}'),
+    minion.enqueue('lax', parents => '{1}', lax => true);
 UPDATE minion.jobs SET state = 'active' WHERE id = 1;
 BEGIN;
 SELECT task FROM minion.dequeue(1, max_jobs => 10);
@@ -138,7 +142,7 @@ SELECT task FROM minion.dequeue(1, max_jobs => 10);
 -- DELETE of a parent, in any state, frees its children.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow') FROM generate_series(1, 3);
-SELECT minion.enqueue('child', parents => '{1}'), minion.enqueue('child', parents => '{2}'), minion.enqueue('child', parents => '{3}');
+SELECT minion.enqueue('child', parents => ARRAY[parent]) FROM generate_series(1, 3) AS parent;
 SELECT id FROM minion.dequeue(1, queues => '{slow}', max_jobs => 2);
 SELECT minion.fail_job(2, 0);
 SELECT id FROM minion.dequeue(1, max_jobs => 10);

@@ -10,7 +10,8 @@ SELECT id, minion.remove_job(id) AS removed FROM unnest('{1,2,3,4}'::bigint[]) A
 SELECT id, state FROM minion.jobs;
 
 -- Afterwards the job is gone: remove, retry and note are false.
-SELECT id, minion.remove_job(id) AS removed, minion.retry_job(id, 0) AS retried, minion.note(id, '{}') AS noted
+SELECT id, minion.remove_job(id) AS removed, minion.retry_job(id, 0) AS retried,
+    minion.note(id, '{}') AS noted
 FROM unnest('{1,2,4,99,-1}'::bigint[]) AS id;
 
 -- The active one can be removed once it is done.
@@ -19,7 +20,8 @@ SELECT count(*) FROM minion.jobs;
 
 -- Delayed, expired and blocked jobs are inactive ones.
 SELECT minion.reset('all') \g /dev/null
-SELECT minion.enqueue('add', delay => '1 hour'), minion.enqueue('add', expire => '0'), minion.enqueue('add', parents => '{1}');
+SELECT minion.enqueue('add', delay => '1 hour'), minion.enqueue('add', expire => '0'),
+    minion.enqueue('add', parents => '{1}');
 SELECT minion.remove_job(3), minion.remove_job(2), minion.remove_job(1);
 
 -- note merges top-level keys.
@@ -51,7 +53,8 @@ SELECT minion.enqueue('add') FROM generate_series(1, 3);
 SELECT minion.enqueue('add', delay => '1 hour');
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
 SELECT minion.finish_job(1, 0), minion.fail_job(2, 0);
-SELECT id, minion.note(id, jsonb_build_object('id', id)) AS noted FROM unnest('{1,2,3,4}'::bigint[]) AS id;
+SELECT id, minion.note(id, jsonb_build_object('id', id)) AS noted
+FROM unnest('{1,2,3,4}'::bigint[]) AS id;
 SELECT id, state, notes, retries, delayed > now() AS delayed FROM minion.jobs ORDER BY id;
 SELECT minion.finish_job(3, 0);
 

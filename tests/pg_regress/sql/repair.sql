@@ -39,8 +39,9 @@ SELECT id, state FROM minion.jobs ORDER BY id;
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 4);
-SELECT minion.finish_jobs('{1,2,3,4}', '{0,0,0,0}');
-SELECT minion.enqueue('finished', parents => '{1}'), minion.enqueue('inactive', parents => '{2}', delay => '1 hour'),
+SELECT count(*) FROM minion.finish_jobs('{1,2,3,4}', '{0,0,0,0}');
+SELECT minion.enqueue('finished', parents => '{1}'),
+    minion.enqueue('inactive', parents => '{2}', delay => '1 hour'),
     minion.enqueue('active', parents => '{3}'), minion.enqueue('failed', parents => '{4}');
 SELECT id FROM minion.dequeue(1, max_jobs => 4);
 SELECT minion.finish_job(5, 0), minion.fail_job(8, 0);
@@ -51,9 +52,10 @@ SELECT id, task, state FROM minion.jobs ORDER BY id;
 -- With remove_after 0 the parents of an unfinished child stay, and all go once it has finished.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SET minion.remove_after = 0;
-SELECT minion.enqueue('parent'), minion.enqueue('parent'), minion.enqueue('child', parents => '{1,2}'), minion.enqueue('other');
+SELECT minion.enqueue('parent'), minion.enqueue('parent'), minion.enqueue('child', parents => '{1,2}'),
+    minion.enqueue('other');
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 4);
-SELECT minion.finish_jobs('{1,2,4}', '{0,0,0}');
+SELECT count(*) FROM minion.finish_jobs('{1,2,4}', '{0,0,0}');
 SELECT jobs_removed FROM minion.repair();
 SELECT id, task FROM minion.jobs ORDER BY id;
 SELECT id FROM minion.dequeue(1);
@@ -63,7 +65,8 @@ SELECT jobs_removed FROM minion.repair();
 SELECT count(*) FROM minion.jobs;
 
 -- Of a chain, only what an unfinished job needs is kept.
-SELECT minion.enqueue('a'), minion.enqueue('b', parents => '{5}'), minion.enqueue('c', parents => '{6}');
+SELECT minion.enqueue('a'), minion.enqueue('b', parents => '{5}'),
+    minion.enqueue('c', parents => '{6}');
 SELECT minion.finish_job(id, 0) FROM minion.dequeue(1);
 SELECT minion.finish_job(id, 0) FROM minion.dequeue(1);
 SELECT jobs_removed FROM minion.repair();
@@ -73,7 +76,8 @@ RESET minion.remove_after;
 -- 3. Inactive jobs past their expiry are removed, others not.
 SELECT minion.reset('all') \g /dev/null
 SELECT minion.enqueue('add', expire => '0'), minion.enqueue('add', expire => '1 hour'), minion.enqueue('add'),
-    minion.enqueue('add', expire => '0', delay => '1 hour'), minion.enqueue('add', expire => '0', parents => '{3}');
+    minion.enqueue('add', expire => '0', delay => '1 hour'),
+    minion.enqueue('add', expire => '0', parents => '{3}');
 SELECT jobs_expired FROM minion.repair();
 SELECT id FROM minion.jobs ORDER BY id;
 
@@ -85,7 +89,8 @@ SELECT id FROM minion.dequeue(1, max_jobs => 2);
 SELECT id FROM minion.dequeue(2);
 SELECT minion.unregister_worker(1);
 SELECT jobs_abandoned FROM minion.repair();
-SELECT id, state, result, attempts, retries, finished IS NOT NULL AS finished, delayed - retried AS delay
+SELECT id, state, result, attempts, retries, finished IS NOT NULL AS finished,
+    delayed - retried AS delay
 FROM minion.jobs
 ORDER BY id;
 
@@ -119,7 +124,8 @@ SELECT minion.finish_job(1, 0);
 
 -- A child of an abandoned job goes on if it is lax, and stays blocked otherwise.
 SELECT minion.reset('all'), minion.register_worker(), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('parent'), minion.enqueue('lax', parents => '{1}', lax => true), minion.enqueue('strict', parents => '{1}');
+SELECT minion.enqueue('parent'), minion.enqueue('lax', parents => '{1}', lax => true),
+    minion.enqueue('strict', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
 SELECT id FROM minion.dequeue(2);
 SELECT minion.unregister_worker(1);
@@ -136,7 +142,9 @@ SELECT id FROM minion.dequeue(1, tasks => '{active}');
 UPDATE minion.jobs SET delayed = now() - interval '49 hours' WHERE id IN (1, 2, 3, 6);
 UPDATE minion.jobs SET delayed = now() - interval '47 hours' WHERE id = 4;
 SELECT jobs_stuck FROM minion.repair();
-SELECT id, task, state, result, attempts, retries, finished IS NOT NULL AS finished FROM minion.jobs ORDER BY id;
+SELECT id, task, state, result, attempts, retries, finished IS NOT NULL AS finished
+FROM minion.jobs
+ORDER BY id;
 BEGIN;
 SET LOCAL minion.stuck_after = '46h';
 SELECT jobs_stuck FROM minion.repair();
@@ -152,7 +160,8 @@ SELECT id, retries FROM minion.dequeue(1);
 
 -- A stuck job frees its lax children.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('stuck'), minion.enqueue('lax', parents => '{1}', lax => true), minion.enqueue('strict', parents => '{1}');
+SELECT minion.enqueue('stuck'), minion.enqueue('lax', parents => '{1}', lax => true),
+    minion.enqueue('strict', parents => '{1}');
 UPDATE minion.jobs SET delayed = now() - interval '3 days' WHERE id = 1;
 SELECT id FROM minion.dequeue(1, tasks => '{lax,strict}');
 SELECT jobs_stuck FROM minion.repair();
@@ -175,13 +184,18 @@ SELECT count(*) FROM minion.jobs;
 
 -- repair does all there is, however much.
 SELECT minion.reset('all') \g /dev/null
-SELECT count(*) FROM (SELECT minion.register_worker() FROM generate_series(1, 2500)) AS worker;
+SELECT count(id) FROM generate_series(1, 2500), minion.register_worker() AS id;
 UPDATE minion.workers SET notified = now() - interval '1 day';
-INSERT INTO minion.jobs (task, state, finished) SELECT 'old', 'finished', now() - interval '3 days' FROM generate_series(1, 2500);
-INSERT INTO minion.jobs (task, expires) SELECT 'expired', now() - interval '1 s' FROM generate_series(1, 2500);
-INSERT INTO minion.jobs (task, state, started, worker) SELECT 'abandoned', 'active', now(), number FROM generate_series(1, 2500) AS number;
-INSERT INTO minion.jobs (task, delayed) SELECT 'stuck', now() - interval '3 days' FROM generate_series(1, 2500);
-INSERT INTO minion.jobs (task, delayed, parents) SELECT 'stuck', now() - interval '3 days', '{10000}' FROM generate_series(1, 2500);
+INSERT INTO minion.jobs (task, state, finished)
+SELECT 'old', 'finished', now() - interval '3 days' FROM generate_series(1, 2500);
+INSERT INTO minion.jobs (task, expires)
+SELECT 'expired', now() - interval '1 s' FROM generate_series(1, 2500);
+INSERT INTO minion.jobs (task, state, started, worker)
+SELECT 'abandoned', 'active', now(), worker FROM generate_series(1, 2500) AS worker;
+INSERT INTO minion.jobs (task, delayed)
+SELECT 'stuck', now() - interval '3 days' FROM generate_series(1, 2500);
+INSERT INTO minion.jobs (task, delayed, parents)
+SELECT 'stuck and blocked', now() - interval '3 days', '{10000}' FROM generate_series(1, 2500);
 SELECT * FROM minion.repair();
 SELECT task, state, count(*) FROM minion.jobs GROUP BY task, state ORDER BY task;
 SELECT * FROM minion.repair();

@@ -1,13 +1,15 @@
 -- Retry, by hand.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 
--- A finished, failed, inactive or active job can be retried: retries + 1, retried = now, inactive, due at once.
+-- A finished, failed, inactive or active job can be retried: retries + 1, retried = now, inactive, due now.
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
 SELECT minion.finish_job(1, 0, '"one"'), minion.fail_job(2, 0, '"two"');
 SELECT id, state FROM minion.jobs ORDER BY id;
 SELECT id, minion.retry_job(id, 0) AS retried FROM unnest('{1,2,3,4}'::bigint[]) AS id;
-SELECT id, state, retries, retried >= created AS retried, delayed = retried AS due_at_once FROM minion.jobs ORDER BY id;
+SELECT id, state, retries, retried >= created AS retried, delayed = retried AS due_now
+FROM minion.jobs
+ORDER BY id;
 
 -- Result, worker, started and finished are not cleared.
 SELECT id, result, worker, started IS NOT NULL AS started, finished IS NOT NULL AS finished
@@ -39,7 +41,8 @@ SELECT id FROM minion.dequeue(1);
 
 -- attempts, parents, priority, queue, lax and expiry are kept unless given.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('add', attempts => 5, parents => '{98,99}', priority => 4, queue => 'slow', lax => true, expire => '1 hour');
+SELECT minion.enqueue('add', attempts => 5, parents => '{98,99}', priority => 4, queue => 'slow',
+    lax => true, expire => '1 hour');
 SELECT expires FROM minion.jobs \gset
 SELECT minion.retry_job(1, 0);
 SELECT attempts, parents, priority, queue, lax, expires = :'expires' AS same_expiry FROM minion.jobs;
@@ -54,7 +57,7 @@ SELECT attempts, parents, priority, queue, lax, expires - retried AS expire FROM
 
 -- 0, false and {} count as given.
 SELECT minion.retry_job(1, 6, priority => 0, delay => '0', lax => false, parents => '{}');
-SELECT attempts, parents, priority, queue, lax, delayed = retried AS due_at_once FROM minion.jobs;
+SELECT attempts, parents, priority, queue, lax, delayed = retried AS due_now FROM minion.jobs;
 
 -- The new priority, queue and parents count for the next claim.
 SELECT minion.enqueue('add', queue => 'fast', priority => 1), minion.enqueue('parent', queue => 'slow');
@@ -66,7 +69,7 @@ SELECT id FROM minion.dequeue(1, queues => '{fast}');
 SELECT minion.retry_job(2, 2, parents => '{}', queue => 'third');
 SELECT id FROM minion.dequeue(1, queues => '{third}');
 
--- A job whose expiry has passed is claimable again once it is retried with a new one, and not by a plain retry.
+-- A job whose expiry has passed is claimable again once it is retried with a new one, not by a plain retry.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', expire => '0');
 SELECT minion.retry_job(1, 0);

@@ -3,7 +3,8 @@ SELECT minion.reset('all') \g /dev/null
 
 -- register_worker returns an id, and sets started and notified.
 SELECT minion.register_worker(host => 'earth', pid => 42, status => '{"jobs": 0}');
-SELECT id, host, pid, status, started = notified AS same_time, started > now() - interval '1 hour' AS recent, jobs
+SELECT id, host, pid, status, started = notified AS same_time, started > now() - interval '1 hour' AS recent,
+    jobs
 FROM minion.list_workers();
 
 -- Again with that id: the same id, a later notified and the new status; host, pid and started are kept.
@@ -69,7 +70,8 @@ SELECT minion.receive(3);
 SELECT minion.receive(1), minion.receive(2), minion.receive(3);
 
 -- broadcast is true if at least one worker got it, also for unknown commands.
-SELECT minion.broadcast('no such command', '[]', '{2,99}'), minion.broadcast('stop', workers => '{99}'), minion.broadcast('', workers => '{2}');
+SELECT minion.broadcast('no such command', '[]', '{2,99}'), minion.broadcast('stop', workers => '{99}'),
+    minion.broadcast('', workers => '{2}');
 SELECT minion.receive(2);
 
 -- Nested args survive.
