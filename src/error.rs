@@ -23,6 +23,8 @@ pub enum Error {
     Element { path: String, problem: String },
     /// `wait` where a new job could never be seen.
     WaitNeedsReadCommitted,
+    /// The session has loaded a library that is older than the extension's SQL.
+    OldLibrary { library: &'static str, extension: String },
     /// A statement of ours that the server would not run; never the caller's fault.
     Statement { call: &'static str, code: i32, sql: &'static str },
 }
@@ -57,6 +59,7 @@ impl Error {
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::OldLibrary { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Statement { .. } => ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -74,6 +77,11 @@ impl Error {
             Self::Element { path, problem } => format!("{path}: {problem}"),
             Self::WaitNeedsReadCommitted => {
                 "dequeue cannot wait in a REPEATABLE READ or SERIALIZABLE transaction".into()
+            }
+            Self::OldLibrary { library, extension } => {
+                format!(
+                    "the extension is version {extension}, but this session uses library {library}"
+                )
             }
             Self::Statement { call, code, sql } => format!("{call} returned {code} for: {sql}"),
         }
@@ -101,6 +109,9 @@ impl Error {
             }
             Self::WaitNeedsReadCommitted => {
                 "Its snapshot would never show a new job: use READ COMMITTED, or wait => '0'."
+            }
+            Self::OldLibrary { .. } => {
+                "Connect again; if minion is in shared_preload_libraries, restart the server."
             }
             Self::Statement { .. } => "Please report this as a bug of minion.",
         }

@@ -6,6 +6,7 @@
 mod qualify;
 pub mod row;
 pub mod value;
+mod version;
 
 use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
@@ -153,10 +154,21 @@ impl Session {
         // SAFETY: connect and finish are paired here; when the server raises an error in between, its
         // abort of the (sub)transaction finishes the connection.
         unsafe { pg_sys::SPI_connect() };
-        let result = work(&Session(()));
+        let session = Session(());
+        let result = session.check_version().and_then(|()| work(&session));
         // SAFETY: see above.
         unsafe { pg_sys::SPI_finish() };
         result
+    }
+
+    /// Once per backend, before anything else is run.
+    fn check_version(&self) -> Result<(), Error> {
+        thread_local!(static CHECKED: Cell<bool> = const { Cell::new(false) });
+        if !CHECKED.get() {
+            version::check(self)?;
+            CHECKED.set(true);
+        }
+        Ok(())
     }
 
     /// Runs a statement to its end.

@@ -8,10 +8,11 @@ CREATE ROLE regress_minion_admin IN ROLE minion_admin;
 CREATE ROLE regress_minion_nobody;
 RESET client_min_messages;
 
--- No function is SECURITY DEFINER but trigger functions, each with a search_path of its own.
-SELECT proname, prorettype::regtype AS returns, proconfig
+-- No function is SECURITY DEFINER but trigger functions that pin their search_path.
+SELECT proname
 FROM pg_proc
 WHERE pronamespace = 'minion'::regnamespace AND prosecdef
+  AND NOT (prorettype = 'trigger'::regtype AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig))
 ORDER BY proname COLLATE "C";
 
 -- PUBLIC has nothing.
@@ -48,13 +49,20 @@ SELECT proname,
     has_function_privilege('minion_reader', oid, 'EXECUTE') AS reader,
     has_function_privilege('minion_admin', oid, 'EXECUTE') AS admin
 FROM pg_proc
-WHERE pronamespace = 'minion'::regnamespace
+WHERE pronamespace = 'minion'::regnamespace AND prorettype <> 'trigger'::regtype
 ORDER BY proname COLLATE "C";
+
+-- Of jobs a producer may read the id alone.
+SELECT attname
+FROM pg_attribute
+WHERE attrelid = 'minion.jobs'::regclass
+  AND has_column_privilege('minion_producer', attrelid, attnum, 'SELECT');
 
 -- What each role may do with the tables and sequences.
 SELECT relname, role, array_agg(privilege ORDER BY privilege COLLATE "C") AS privileges
 FROM pg_class,
-    unnest('{minion_producer,minion_worker,minion_reader,minion_admin}'::text[]) WITH ORDINALITY AS role (role, place),
+    unnest('{minion_producer,minion_worker,minion_reader,minion_admin}'::text[])
+        WITH ORDINALITY AS role (role, place),
     unnest(CASE relkind
         WHEN 'S' THEN '{SELECT,USAGE,UPDATE}'
         ELSE '{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}' END::text[]) AS privilege
@@ -66,7 +74,8 @@ GROUP BY relname, role, place
 ORDER BY relname COLLATE "C", place;
 
 -- No role of these may create anything in the schema, or log in.
-SELECT rolname, has_schema_privilege(oid, 'minion', 'USAGE') AS usage, has_schema_privilege(oid, 'minion', 'CREATE') AS create, rolcanlogin
+SELECT rolname, has_schema_privilege(oid, 'minion', 'USAGE') AS usage,
+    has_schema_privilege(oid, 'minion', 'CREATE') AS create, rolcanlogin
 FROM pg_roles
 WHERE rolname IN ('minion_producer', 'minion_worker', 'minion_reader', 'minion_admin')
 ORDER BY rolname COLLATE "C";
@@ -84,7 +93,8 @@ SET SESSION AUTHORIZATION regress_minion_producer;
 SELECT minion.enqueue('parent', '["secret"]');
 SELECT minion.enqueue('child', parents => '{1}');
 SELECT minion.enqueue('later', delay => '1 hour', expire => '2 hours', notes => '{"a": 1}');
-SELECT id FROM minion.enqueue_many('[{"task": "child", "parents": [1]}, {"task": "child", "parents": [99]}]') AS id;
+SELECT id
+FROM minion.enqueue_many('[{"task": "child", "parents": [1]}, {"task": "child", "parents": [99]}]') AS id;
 
 -- It can do nothing else: not look, not claim, not change, not remove.
 SELECT args FROM minion.jobs;
@@ -142,6 +152,7 @@ SELECT count(*) FROM minion.list_workers();
 SELECT count(*) FROM minion.list_locks();
 SELECT active_jobs FROM minion.stats();
 SELECT count(*) FROM minion.history();
+SELECT minion.is_locked('a'), minion.backoff(0);
 SELECT count(*) FROM minion.jobs;
 SELECT count(*) FROM minion.schedules;
 SELECT minion.enqueue('add');
@@ -176,10 +187,12 @@ RESET SESSION AUTHORIZATION;
 ALTER TABLE minion.jobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY regress_default_queue ON minion.jobs TO regress_minion_worker USING (queue = 'default');
 SELECT minion.register_worker(), minion.register_worker();
-SELECT minion.enqueue('parent', expire => CASE number WHEN 4 THEN interval '0' END) FROM generate_series(1, 4) AS number;
+SELECT minion.enqueue('parent') FROM generate_series(1, 3);
+SELECT minion.enqueue('parent', expire => '1 hour');
 SELECT minion.enqueue('child', queue => 'hidden', parents => ARRAY[parent], lax => parent = 2)
-FROM generate_series(1, 3) AS parent;
+FROM generate_series(1, 4) AS parent;
 SELECT id FROM minion.dequeue(2, queues => '{hidden}', max_jobs => 10);
+UPDATE minion.jobs SET expires = now() WHERE id = 4;
 SET SESSION AUTHORIZATION regress_minion_worker;
 SELECT id, task FROM minion.list_jobs();
 SELECT id FROM minion.dequeue(1, max_jobs => 2);
@@ -190,5 +203,6 @@ SELECT id FROM minion.dequeue(2, queues => '{hidden}', max_jobs => 10);
 DROP POLICY regress_default_queue ON minion.jobs;
 ALTER TABLE minion.jobs DISABLE ROW LEVEL SECURITY;
 
-DROP ROLE regress_minion_producer, regress_minion_worker, regress_minion_reader, regress_minion_admin, regress_minion_nobody;
+DROP ROLE regress_minion_producer, regress_minion_worker, regress_minion_reader, regress_minion_admin,
+    regress_minion_nobody;
 SELECT minion.reset('all') \g /dev/null

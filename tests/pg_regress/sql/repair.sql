@@ -135,8 +135,9 @@ SELECT id, task FROM minion.dequeue(2, max_jobs => 10);
 -- 5. Inactive jobs whose delayed is older than minion.stuck_after, 2 days, fail with "Job appears stuck in
 -- queue" and a finished time, without automatic retry; ready, blocked and retried ones alike.
 SELECT minion.reset('all'), minion.register_worker() \g /dev/null
-SELECT minion.enqueue('ready', attempts => 5), minion.enqueue('blocked', parents => '{5}'), minion.enqueue('retried'),
-    minion.enqueue('recent'), minion.enqueue('later', delay => '1 hour'), minion.enqueue('active');
+SELECT minion.enqueue('ready', attempts => 5), minion.enqueue('blocked', parents => '{5}'),
+    minion.enqueue('retried'), minion.enqueue('recent'), minion.enqueue('later', delay => '1 hour'),
+    minion.enqueue('active');
 SELECT minion.retry_job(3, 0);
 SELECT id FROM minion.dequeue(1, tasks => '{active}');
 UPDATE minion.jobs SET delayed = now() - interval '49 hours' WHERE id IN (1, 2, 3, 6);

@@ -7,16 +7,21 @@ SELECT active_jobs, active_locks, active_workers, delayed_jobs, enqueued_jobs, f
     inactive_jobs, inactive_workers, inactive_schedules, schedules, uptime > '0' AS up, workers
 FROM minion.stats();
 
+\x off
+
 -- Every number counts what its name says.
 SELECT minion.register_worker() FROM generate_series(1, 4);
-SELECT minion.enqueue('add') FROM generate_series(1, 9);
+SELECT count(id) FROM generate_series(1, 9), minion.enqueue('add') AS id;
 SELECT minion.enqueue('add', delay => '1 hour');
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 5);
 SELECT count(*) FROM minion.dequeue(2, max_jobs => 2);
 SELECT minion.finish_job(1, 0), minion.finish_job(2, 0), minion.fail_job(3, 0);
 SELECT minion.lock('a', '1 hour'), minion.lock('b', '1 hour', 2), minion.lock('b', '1 hour', 2);
 INSERT INTO minion.schedules (name, cron, task, next_run, paused)
-VALUES ('on', '* * * * *', 'add', now(), false), ('off', '* * * * *', 'add', now(), true), ('also on', '* * * * *', 'add', now(), false);
+VALUES ('on', '* * * * *', 'add', now(), false),
+    ('off', '* * * * *', 'add', now(), true),
+    ('also on', '* * * * *', 'add', now(), false);
+\x on
 SELECT active_jobs, active_locks, active_workers, delayed_jobs, enqueued_jobs, failed_jobs, finished_jobs,
     inactive_jobs, inactive_workers, inactive_schedules, schedules, uptime > '0' AS up, workers
 FROM minion.stats();
@@ -36,27 +41,27 @@ SELECT minion.enqueue('add');
 ROLLBACK;
 SELECT enqueued_jobs FROM minion.stats();
 
--- history has 24 hourly rows, oldest first, zero-filled.
+-- history has 24 hourly rows, oldest first, zero-filled; the last hour is the current one.
 SELECT minion.reset('all') \g /dev/null
-SELECT count(*), min(place) FILTER (WHERE hour = first) AS first, max(place) FILTER (WHERE hour = last) AS last,
-    last - first AS span, sum(failed_jobs) AS failed, sum(finished_jobs) AS finished, count(failed_jobs + finished_jobs) AS filled
-FROM (SELECT *, min(hour) OVER () AS first, max(hour) OVER () AS last
-      FROM minion.history() WITH ORDINALITY AS history (hour, failed_jobs, finished_jobs, place)) AS rows
-GROUP BY first, last;
-SELECT count(*) AS not_one_hour_later
-FROM (SELECT hour - lag(hour) OVER (ORDER BY place) AS step
-      FROM minion.history() WITH ORDINALITY AS history (hour, failed_jobs, finished_jobs, place)) AS rows
-WHERE step <> '1 hour';
-
--- The last hour is the current one.
+CREATE TEMP VIEW numbered AS
+SELECT *, hour - lag(hour) OVER (ORDER BY place) AS step
+FROM minion.history() WITH ORDINALITY AS history (hour, failed_jobs, finished_jobs, place);
+SELECT step, count(*), sum(failed_jobs) AS failed, sum(finished_jobs) AS finished,
+    count(failed_jobs) AS failed_filled, count(finished_jobs) AS finished_filled
+FROM numbered
+GROUP BY step
+ORDER BY step;
 SELECT clock_timestamp() - max(hour) BETWEEN '0' AND '1 hour' AS current FROM minion.history();
 
 -- Jobs are counted in the hour they ended, those of the last 24 hours.
+SELECT date_trunc('hour', now()) AS this_hour \gset
 INSERT INTO minion.jobs (task, state, finished)
-SELECT 'ended', state::minion.job_state, date_trunc('hour', now()) - ago::interval
-FROM (VALUES ('finished', '3 hours'), ('finished', '2 hours 0.000001 s'), ('finished', '2 hours'), ('failed', '2 hours'),
-        ('failed', '20 hours'), ('finished', '25 hours'), ('failed', '25 hours')) AS job (state, ago);
-SELECT date_trunc('hour', now()) - hour AS ago, failed_jobs, finished_jobs
+SELECT 'ended', state::minion.job_state, :'this_hour'::timestamptz - ago::interval
+FROM (VALUES
+    ('finished', '3 hours'), ('finished', '2 hours 0.000001 s'), ('finished', '2 hours'),
+    ('failed', '2 hours'), ('failed', '20 hours'), ('finished', '25 hours'), ('failed', '25 hours')
+) AS job (state, ago);
+SELECT :'this_hour' - hour AS ago, failed_jobs, finished_jobs
 FROM minion.history()
 WHERE failed_jobs > 0 OR finished_jobs > 0;
 
@@ -67,25 +72,27 @@ SELECT sum(failed_jobs) AS failed, sum(finished_jobs) AS finished FROM minion.hi
 SELECT minion.finish_job(id, retries) FROM minion.dequeue(1, max_jobs => 10);
 SELECT sum(failed_jobs) AS failed, sum(finished_jobs) AS finished FROM minion.history();
 
--- The hours are the same in any time zone.
-SET TimeZone = 'UTC';
-CREATE TEMP TABLE in_utc AS SELECT * FROM minion.history();
+-- The hours are whole ones in any time zone.
 SET TimeZone = 'Asia/Kolkata';
-SELECT count(*) FROM minion.history() JOIN in_utc USING (hour, failed_jobs, finished_jobs);
+SELECT count(*), count(step), min(step), max(step) FROM numbered;
 
--- In a zone that goes to summer time in these 24 hours they are the same, none missing.
-SELECT set_config('TimeZone', format('STD0DST,%s/%s,%s/0', extract(doy FROM change) - 1, extract(hour FROM change), (extract(doy FROM change)::int + 99) % 365), false) <> '' AS set
-FROM (SELECT now() AT TIME ZONE 'UTC' - interval '12 hours' AS change) AS clock;
-SELECT count(DISTINCT extract(timezone FROM hour)) AS offsets, count(*) AS same
-FROM minion.history() JOIN in_utc USING (hour, failed_jobs, finished_jobs);
+-- In a zone that went to summer time 12 hours ago none is missing.
+SELECT format('STD0DST,%s/%s,%s/0', day - 1, hour, (day + 99) % 365) AS zone
+FROM (SELECT now() AT TIME ZONE 'UTC' - interval '12 hours') AS clock (change),
+    LATERAL (SELECT extract(doy FROM change)::int, extract(hour FROM change)) AS part (day, hour) \gset
+SET TimeZone = :'zone';
+SELECT count(DISTINCT extract(timezone FROM hour)) AS offsets, count(*), count(step), min(step), max(step)
+FROM numbered;
 
--- In one that goes back to winter time, none is there twice.
-SELECT set_config('TimeZone', format('STD0DST,%s/0,%s/%s', (extract(doy FROM change)::int + 199) % 365, extract(doy FROM change) - 1, extract(hour FROM change)), false) <> '' AS set
-FROM (SELECT now() AT TIME ZONE 'UTC' - interval '11 hours' AS change) AS clock;
-SELECT count(DISTINCT extract(timezone FROM hour)) AS offsets, count(*) AS same
-FROM minion.history() JOIN in_utc USING (hour, failed_jobs, finished_jobs);
+-- In one that went back from it 12 hours ago none is there twice.
+SELECT format('STD0DST,%s/0,%s/%s', (day + 199) % 365, day - 1, hour) AS zone
+FROM (SELECT now() AT TIME ZONE 'UTC' - interval '11 hours') AS clock (change),
+    LATERAL (SELECT extract(doy FROM change)::int, extract(hour FROM change)) AS part (day, hour) \gset
+SET TimeZone = :'zone';
+SELECT count(DISTINCT extract(timezone FROM hour)) AS offsets, count(*), count(step), min(step), max(step)
+FROM numbered;
 RESET TimeZone;
-DROP TABLE in_utc;
+DROP VIEW numbered;
 
 -- reset 'locks' removes the locks only.
 SELECT minion.reset('all') \g /dev/null
