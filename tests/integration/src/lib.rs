@@ -57,6 +57,8 @@ fn connect(database: &str) -> Client {
         .port(set("PGPORT").parse().expect("PGPORT is a number"))
         .user(&set("PGUSER"))
         .dbname(database)
+        // Whoever waits for a lock that long waits for ever.
+        .options("-c lock_timeout=60s")
         .connect(NoTls)
         .unwrap()
 }

@@ -92,12 +92,12 @@ DECLARE
 BEGIN
     PERFORM regress_tools.make_double(place || '.trap', '', 'boolean');
     FOR real IN
-        SELECT relname AS name
+        SELECT relname AS name, CASE relkind WHEN 'r' THEN 'WITH CHECK OPTION' END AS for_writes
         FROM pg_class
         WHERE relnamespace = 'minion'::regnamespace AND relkind IN ('r', 'S')
     LOOP
-        EXECUTE format(
-            'CREATE VIEW %1$s.%2$I AS SELECT * FROM minion.%2$I WHERE %1$s.trap()', place, real.name);
+        EXECUTE format('CREATE VIEW %1$s.%2$I AS SELECT * FROM minion.%2$I WHERE %1$s.trap() %3$s',
+            place, real.name, real.for_writes);
     END LOOP;
     FOR real IN
         SELECT typname AS name, oid::regtype AS type
@@ -199,7 +199,8 @@ SELECT now();
 SELECT count(*) FROM regress_tools.calls;
 SELECT is_locked('a');
 SELECT 'a'::text;
-TABLE workers;
+TABLE workers_id_seq;
+INSERT INTO workers (host, pid) VALUES ('a', 1);
 SELECT is_called FROM regress_tools.calls_of_doubles;
 \set SHOW_CONTEXT errors
 

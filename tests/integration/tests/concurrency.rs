@@ -1,0 +1,230 @@
+//! Many workers at once, with everything that can get in their way.
+
+use integration::{Ask, Database};
+use postgres::Client;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::thread;
+
+const WORKERS: usize = 8;
+/// Each worker enqueues and, with the others, works off 2,500 jobs.
+const SHARE: usize = 2_500;
+
+/// What the workers know of each other.
+#[derive(Default)]
+struct Board {
+    enqueued: Vec<i64>,
+    finished: HashMap<i64, usize>,
+    attempts: HashMap<(i64, i32), usize>,
+}
+
+#[test]
+fn twenty_thousand_jobs_on_eight_connections_finish_exactly_once_each() {
+    let database = Database::new();
+    let board = Mutex::new(Board::default());
+    thread::scope(|scope| {
+        for number in 0..WORKERS {
+            let (database, board) = (&database, &board);
+            scope.spawn(move || Worker::new(database, board, number).work());
+        }
+    });
+
+    let board = board.into_inner().unwrap();
+    assert_eq!(board.enqueued.len(), WORKERS * SHARE);
+    assert!(board.attempts.values().all(|&claims| claims == 1), "an attempt was claimed twice");
+    for id in &board.enqueued {
+        assert_eq!(board.finished.get(id), Some(&1), "job {id} was finished so many times");
+    }
+    let unfinished = "SELECT count(*) FROM minion.jobs WHERE state <> 'finished'";
+    assert_eq!(database.connect().one::<i64>(unfinished, &[]), 0);
+}
+
+struct Worker<'a> {
+    client: Client,
+    id: i64,
+    /// A queue that nobody else takes jobs from.
+    own: String,
+    random: fastrand::Rng,
+    board: &'a Mutex<Board>,
+    enqueued: usize,
+}
+
+struct Job {
+    id: i64,
+    retries: i32,
+    priority: i32,
+    queue: String,
+}
+
+impl<'a> Worker<'a> {
+    fn new(database: &Database, board: &'a Mutex<Board>, number: usize) -> Self {
+        let mut client = database.connect();
+        let id = client.register();
+        let random = fastrand::Rng::with_seed(number as u64);
+        Self { client, id, own: format!("own {number}"), random, board, enqueued: 0 }
+    }
+
+    fn work(&mut self) {
+        loop {
+            for _ in 0..3 {
+                self.enqueue();
+            }
+            let jobs = self.claim();
+            if jobs.is_empty() && self.enqueued == SHARE && self.nothing_is_left() {
+                return;
+            }
+            self.end(jobs);
+        }
+    }
+
+    fn enqueue(&mut self) {
+        let count = self.random.usize(1..5).min(SHARE - self.enqueued);
+        if count == 0 {
+            return;
+        }
+        let parents: Vec<i64> = {
+            let enqueued = &self.board.lock().unwrap().enqueued;
+            let newest = &enqueued[enqueued.len().saturating_sub(40)..];
+            let count = if newest.is_empty() { 0 } else { self.random.usize(0..4) };
+            (0..count).map(|_| newest[self.random.usize(..newest.len())]).collect()
+        };
+        let queue = if self.random.bool() { "shared" } else { &self.own };
+        let priority = self.random.i32(-2..3);
+        let ids: Vec<i64> = match count {
+            1 => self.client.all(
+                "SELECT minion.enqueue(
+                    'task', queue => $1, priority => $2, attempts => 3, parents => $3)",
+                &[&queue, &priority, &parents],
+            ),
+            _ => self.client.all(
+                "SELECT minion.enqueue_many(jsonb_agg(jsonb_build_object(
+                    'task', 'task ' || number, 'queue', $1::text, 'priority', $2::int,
+                    'attempts', 3, 'parents', $3::bigint[])))
+                 FROM generate_series(1, $4) AS number",
+                &[&queue, &priority, &parents, &(count as i32)],
+            ),
+        };
+        self.enqueued += ids.len();
+        self.board.lock().unwrap().enqueued.extend(ids);
+    }
+
+    fn claim(&mut self) -> Vec<Job> {
+        let queues = match self.random.u32(..3) {
+            0 => vec![self.own.as_str()],
+            1 => vec!["shared"],
+            _ => vec!["shared", self.own.as_str()],
+        };
+        let most = if self.random.bool() { 1 } else { self.random.i32(2..20) };
+        // The order of the rows is the order of the claim.
+        let sql = "
+            SELECT claimed.id, claimed.retries, job.priority, job.queue
+            FROM minion.dequeue($1, queues => $2, max_jobs => $3)
+                WITH ORDINALITY AS claimed (id, args, retries, task, place)
+            JOIN minion.jobs AS job ON job.id = claimed.id
+            ORDER BY claimed.place";
+        let rows = self.client.query(sql, &[&self.id, &queues, &most]).unwrap();
+        let jobs: Vec<Job> = rows
+            .iter()
+            .map(|row| Job {
+                id: row.get(0),
+                retries: row.get(1),
+                priority: row.get(2),
+                queue: row.get(3),
+            })
+            .collect();
+        assert!(
+            jobs.is_sorted_by_key(|job| (-i64::from(job.priority), job.id)),
+            "claimed out of order"
+        );
+        let mut board = self.board.lock().unwrap();
+        for job in &jobs {
+            *board.attempts.entry((job.id, job.retries)).or_default() += 1;
+        }
+        jobs
+    }
+
+    /// Most jobs finish, some fail and some are retried in mid-run, until they have been tried three times.
+    fn end(&mut self, jobs: Vec<Job>) {
+        let mut good = Vec::new();
+        for job in jobs {
+            let Job { id, retries, .. } = job;
+            let retried: Option<bool> =
+                match self.random.u32(..10) {
+                    _ if retries >= 2 => None,
+                    0 => Some(self.client.one(
+                        "SELECT minion.fail_job($1, $2, retry_delay => '0')",
+                        &[&id, &retries],
+                    )),
+                    1 => Some(self.client.one("SELECT minion.retry_job($1, $2)", &[&id, &retries])),
+                    _ => None,
+                };
+            match retried {
+                None => good.push(job),
+                Some(done) => {
+                    assert!(done, "job {id} belonged to this worker alone");
+                    let late = "SELECT minion.finish_job($1, $2)";
+                    assert!(!self.client.one::<bool>(late, &[&id, &retries]), "an old handle");
+                }
+            }
+        }
+        let finished: Vec<i64> = match good.as_slice() {
+            [] => Vec::new(),
+            [job] => self
+                .client
+                .all("SELECT $1::bigint WHERE minion.finish_job($1, $2)", &[&job.id, &job.retries]),
+            _ => {
+                let ids: Vec<_> = good.iter().map(|job| job.id).collect();
+                let retries: Vec<_> = good.iter().map(|job| job.retries).collect();
+                self.client.all("SELECT minion.finish_jobs($1, $2)", &[&ids, &retries])
+            }
+        };
+        assert_eq!(finished.len(), good.len(), "each belonged to this worker alone");
+        let mut board = self.board.lock().unwrap();
+        for id in finished {
+            *board.finished.entry(id).or_default() += 1;
+        }
+    }
+
+    /// Other workers may still put jobs that they hold back into a queue.
+    fn nothing_is_left(&mut self) -> bool {
+        if self.board.lock().unwrap().enqueued.len() < WORKERS * SHARE {
+            return false;
+        }
+        let left = "
+            SELECT NOT EXISTS (SELECT FROM minion.jobs WHERE state <> 'finished' AND queue = ANY ($1))";
+        self.client.one(left, &[&vec!["shared", self.own.as_str()]])
+    }
+}
+
+/// Jobs are enqueued in any order of priority, from other connections, while one worker takes from the
+/// queue alone: what it gets must never be worse than what was there when it asked.
+#[test]
+fn a_worker_that_is_alone_with_its_queue_sees_its_order() {
+    let database = Database::new();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let mut client = database.connect();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                for _ in 0..500 {
+                    let sql = "SELECT minion.enqueue('task', priority => $1)";
+                    client.one::<i64>(sql, &[&random.i32(-5..6)]);
+                }
+            });
+        }
+        let mut client = database.connect();
+        let worker = client.register();
+        let mut claimed = 0;
+        while claimed < 2_000 {
+            // More may come between the two statements, but nothing goes.
+            let best: Option<i32> =
+                client.one("SELECT max(priority) FROM minion.jobs WHERE state = 'inactive'", &[]);
+            let sql = "
+                SELECT priority FROM minion.jobs WHERE id = (SELECT id FROM minion.dequeue($1))";
+            for priority in client.all::<i32>(sql, &[&worker]) {
+                assert!(best.is_none_or(|best| priority >= best), "{priority} before {best:?}");
+                claimed += 1;
+            }
+        }
+    });
+}

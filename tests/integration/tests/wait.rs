@@ -1,0 +1,157 @@
+//! dequeue(wait => …). Nothing here measures time: a call that should end at once would otherwise wait for
+//! longer than the test has patience.
+
+use integration::{Ask, Database, until};
+use postgres::Client;
+use postgres::error::SqlState;
+use std::thread;
+
+/// Runs `act` while another connection waits in dequeue, and returns what that one got.
+fn meanwhile(
+    database: &Database,
+    wait: &str,
+    setup: &str,
+    act: impl FnOnce(&mut Client, i32),
+) -> Result<Vec<String>, postgres::Error> {
+    let mut waiter = database.connect();
+    let (worker, backend) = (waiter.register(), waiter.backend());
+    waiter.batch_execute(setup).unwrap();
+    let call = format!("SELECT task FROM minion.dequeue($1, wait => '{wait}')");
+    let waiting = thread::spawn(move || {
+        let rows = waiter.query(&call, &[&worker])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    });
+    let mut client = database.connect();
+    until_waiting(&mut client, backend);
+    act(&mut client, backend);
+    waiting.join().unwrap()
+}
+
+fn until_waiting(client: &mut Client, backend: i32) {
+    let sleeps = "
+        SELECT count(*) = 1
+        FROM pg_stat_activity
+        WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Extension'";
+    until("dequeue waits", || client.one(sleeps, &[&backend]));
+}
+
+#[test]
+fn a_job_enqueued_meanwhile_is_returned() {
+    let database = Database::new();
+    let got = meanwhile(&database, "1 minute", "", |client, _| {
+        client.batch_execute("SELECT minion.enqueue('hello')").unwrap();
+    });
+    assert_eq!(got.unwrap(), ["hello"]);
+}
+
+#[test]
+fn a_delayed_job_is_returned_when_it_is_due() {
+    let database = Database::new();
+    let got = meanwhile(&database, "1 minute", "", |client, _| {
+        client
+            .batch_execute("SELECT minion.enqueue('later', delay => '300 milliseconds')")
+            .unwrap();
+    });
+    assert_eq!(got.unwrap(), ["later"]);
+    let early = "SELECT count(*) FROM minion.jobs WHERE started < delayed";
+    assert_eq!(database.connect().one::<i64>(early, &[]), 0);
+}
+
+#[test]
+fn a_child_is_returned_when_its_parent_finishes() {
+    let database = Database::new();
+    let mut client = database.connect();
+    let worker = client.register();
+    let parent: i64 = client.one("SELECT minion.enqueue('parent')", &[]);
+    client.one::<i64>("SELECT id FROM minion.dequeue($1)", &[&worker]);
+    client.one::<i64>("SELECT minion.enqueue('child', parents => $1)", &[&vec![parent]]);
+    let got = meanwhile(&database, "1 minute", "", |_, _| {
+        assert!(client.one::<bool>("SELECT minion.finish_job($1, 0)", &[&parent]));
+    });
+    assert_eq!(got.unwrap(), ["child"]);
+}
+
+#[test]
+fn a_job_whose_enqueue_is_rolled_back_is_not_returned() {
+    let database = Database::new();
+    let got = meanwhile(&database, "1 second", "", |client, _| {
+        client.batch_execute("BEGIN; SELECT minion.enqueue('never'); ROLLBACK").unwrap();
+    });
+    assert_eq!(got.unwrap(), [""; 0]);
+}
+
+#[test]
+fn no_row_comes_when_the_time_is_over() {
+    let database = Database::new();
+    let got = meanwhile(&database, "500 milliseconds", "", |_, _| ());
+    assert_eq!(got.unwrap(), [""; 0]);
+}
+
+#[test]
+fn cancel_ends_the_wait_and_the_session_goes_on() {
+    let database = Database::new();
+    let mut waiter = database.connect();
+    let (worker, backend) = (waiter.register(), waiter.backend());
+    let mut client = database.connect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            until_waiting(&mut client, backend);
+            assert!(client.one::<bool>("SELECT pg_cancel_backend($1)", &[&backend]));
+        });
+        let error = waiter.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
+        assert_eq!(error.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
+    });
+    let id: i64 = waiter.one("SELECT minion.enqueue('after')", &[]);
+    assert_eq!(waiter.one::<i64>("SELECT id FROM minion.dequeue($1)", &[&worker]), id);
+}
+
+#[test]
+fn statement_timeout_ends_the_wait() {
+    let database = Database::new();
+    let got = meanwhile(&database, "1 minute", "SET statement_timeout = '500ms'", |_, _| ());
+    assert_eq!(got.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
+}
+
+#[test]
+fn termination_ends_the_wait() {
+    let database = Database::new();
+    let got = meanwhile(&database, "1 minute", "", |client, backend| {
+        assert!(client.one::<bool>("SELECT pg_terminate_backend($1)", &[&backend]));
+    });
+    assert_eq!(got.unwrap_err().code(), Some(&SqlState::ADMIN_SHUTDOWN));
+}
+
+#[test]
+fn each_of_many_waiting_workers_gets_a_job_of_its_own() {
+    let database = Database::new();
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let mut waiter = database.connect();
+            let (worker, backend) = (waiter.register(), waiter.backend());
+            let sql = "SELECT id FROM minion.dequeue($1, wait => '1 minute')";
+            (thread::spawn(move || waiter.one::<i64>(sql, &[&worker])), backend)
+        })
+        .collect();
+    let mut client = database.connect();
+    for (_, backend) in &waiting {
+        until_waiting(&mut client, *backend);
+    }
+    let enqueue = "SELECT minion.enqueue('task') FROM generate_series(1, 10)";
+    let enqueued: Vec<i64> = client.all(enqueue, &[]);
+    let mut claimed: Vec<i64> = waiting.into_iter().map(|(job, _)| job.join().unwrap()).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, enqueued);
+}
+
+#[test]
+fn waiting_is_refused_where_a_new_job_could_never_be_seen() {
+    let database = Database::new();
+    let mut client = database.connect();
+    let worker = client.register();
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).unwrap();
+        let error = client.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
+        assert_eq!(error.unwrap_err().code(), Some(&SqlState::FEATURE_NOT_SUPPORTED));
+        client.batch_execute("ROLLBACK").unwrap();
+    }
+}
