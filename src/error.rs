@@ -124,11 +124,22 @@ impl From<Error> for ErrorReport {
     }
 }
 
-/// The first of a long value, so that a megabyte of input does not become a megabyte of message.
+/// A text in quotes, shortened: a megabyte of input shall not become a megabyte of message.
 pub fn excerpt(value: &str) -> String {
+    let (shown, rest) = shortened(value);
+    format!("\"{shown}\"{rest}")
+}
+
+/// The same for JSON, which has quotes of its own.
+pub fn json_excerpt(value: &str) -> String {
+    let (shown, rest) = shortened(value);
+    shown + &rest
+}
+
+fn shortened(value: &str) -> (String, String) {
     const MOST: usize = 60;
     match value.char_indices().nth(MOST) {
-        None => format!("\"{value}\""),
-        Some((end, _)) => format!("\"{}…\" ({} bytes)", &value[..end], value.len()),
+        None => (value.into(), String::new()),
+        Some((end, _)) => (format!("{}…", &value[..end]), format!(" ({} bytes)", value.len())),
     }
 }

@@ -1,10 +1,11 @@
 //! What arguments must be, beyond their SQL types.
 
-use crate::error::{Error, excerpt};
+use crate::error::{Error, excerpt, json_excerpt};
 use crate::statement::value::{Jsonb, Shape, interval_text};
 use pgrx::datum::Interval;
 
-const YEAR_MICROS: i128 = 365 * 86_400 * 1_000_000;
+/// As PostgreSQL compares intervals: 12 months of 30 days.
+const YEAR_MICROS: i128 = 360 * 86_400 * 1_000_000;
 /// PostgreSQL's timestamps end in 294276; nothing sensible comes near.
 const LONGEST_MICROS: i128 = 10_000 * YEAR_MICROS;
 
@@ -87,5 +88,5 @@ fn shaped(
     if value.shape() == shape {
         return Ok(value);
     }
-    Err(Error::Constraint { argument, value: excerpt(&value.text()), must, hint })
+    Err(Error::Constraint { argument, value: json_excerpt(&value.text()), must, hint })
 }

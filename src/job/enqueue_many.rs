@@ -1,7 +1,7 @@
 //! enqueue_many: an array of jobs, checked element by element, in one statement.
 
 use super::argument::{given, positive_span};
-use crate::error::{Error, excerpt};
+use crate::error::{Error, excerpt, json_excerpt};
 use crate::statement::value::{Jsonb, Shape};
 use crate::statement::{Session, Statement, clock, params};
 use pgrx::datum::Interval;
@@ -46,7 +46,7 @@ static INSERT: Statement = Statement::new(
 
 /// One element: the arguments of enqueue, with its defaults.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 struct Job<'a> {
     task: String,
     #[serde(borrow, default = "empty_array")]
@@ -156,9 +156,10 @@ impl Columns {
         let shaped = |key, value: &RawValue, first, must: &str| match value.get().starts_with(first)
         {
             true => Ok(value.get().to_owned()),
-            false => {
-                Err(Problem::new(key, format!("expected {must}, not {}", excerpt(value.get()))))
-            }
+            false => Err(Problem::new(
+                key,
+                format!("expected {must}, not {}", json_excerpt(value.get())),
+            )),
         };
         for (key, name) in [("task", &job.task), ("queue", &job.queue)] {
             if !(1..=1_000).contains(&name.len()) {
@@ -190,6 +191,11 @@ fn columns(jobs: &str) -> Result<Columns, Error> {
         .map_err(|error| Error::Element { path: "jobs".into(), problem: plain(&error) })?;
     let mut columns = Columns::default();
     for (at, element) in elements.into_iter().enumerate() {
+        // serde would take an array as the values of a Job in order.
+        if !element.get().starts_with('{') {
+            let problem = format!("expected an object, not {}", json_excerpt(element.get()));
+            return Err(Error::Element { path: format!("jobs[{at}]"), problem });
+        }
         let mut text = serde_json::Deserializer::from_str(element.get());
         let job: Job = serde_path_to_error::deserialize(&mut text).map_err(|error| {
             let path = match error.path().to_string().as_str() {
@@ -217,6 +223,8 @@ fn plain(error: &serde_json::Error) -> String {
         Some(key) => format!("unknown key {}", excerpt(key)),
         None => message
             .replace("missing field", "missing key")
+            .replace("sequence", "array")
+            .replace("map", "object")
             .replace("expected i32", "expected an int")
             .replace("expected i64", "expected a bigint")
             .replace('`', "\""),
@@ -233,7 +241,7 @@ fn plain(error: &serde_json::Error) -> String {
 fn enqueue_many(jobs: Option<Jsonb>) -> Result<SetOfIterator<'static, i64>, ErrorReport> {
     let jobs = given("jobs", jobs)?;
     if jobs.shape() != Shape::Array {
-        let problem = format!("expected an array of objects, not {}", excerpt(&jobs.text()));
+        let problem = format!("expected an array of objects, not {}", json_excerpt(&jobs.text()));
         return Err(Error::Element { path: "jobs".into(), problem }.into());
     }
     let jobs = columns(&jobs.text())?;

@@ -98,7 +98,8 @@ fn cancel_ends_the_wait_and_the_session_goes_on() {
             until_waiting(&mut client, backend);
             assert!(client.one::<bool>("SELECT pg_cancel_backend($1)", &[&backend]));
         });
-        let error = waiter.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
+        let error =
+            waiter.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
         assert_eq!(error.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
     });
     let id: i64 = waiter.one("SELECT minion.enqueue('after')", &[]);
@@ -150,7 +151,8 @@ fn waiting_is_refused_where_a_new_job_could_never_be_seen() {
     let worker = client.register();
     for level in ["REPEATABLE READ", "SERIALIZABLE"] {
         client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).unwrap();
-        let error = client.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
+        let error =
+            client.query("SELECT * FROM minion.dequeue($1, wait => '1 minute')", &[&worker]);
         assert_eq!(error.unwrap_err().code(), Some(&SqlState::FEATURE_NOT_SUPPORTED));
         client.batch_execute("ROLLBACK").unwrap();
     }

@@ -87,6 +87,7 @@ SELECT pg_temp.error_of(call) FROM (VALUES
     ($$enqueue_many('[1]')$$),
     ($$enqueue_many('[null]')$$),
     ($$enqueue_many('["a"]')$$),
+    ($$enqueue_many('[["a"]]')$$),
     ($$enqueue_many('[{}]')$$)
 ) AS bad (call);
 
