@@ -3,7 +3,7 @@
 //! Peek at the first ready job of every lane; in the lane of the best, take jobs up to where the second
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
-use super::lanes::{Head, Lanes, Position, Source, parked, ready};
+use super::lanes::{Head, Lanes, Position, STRETCH_TYPES, Source, parked, ready, stretch};
 use crate::error::Error;
 use crate::statement::value::Jsonb;
 use crate::statement::{Rows, Session, Statement, Timestamp, in_transaction_block, params};
@@ -28,6 +28,12 @@ pub struct Claimed {
     rank: i32,
 }
 
+impl Claimed {
+    fn position(&self) -> Position {
+        Position { rank: self.rank, id: self.id }
+    }
+}
+
 /// The facts that allow a job to run; $1 is the clock. Its parents are asked again here: one may have been
 /// retried since the job was freed.
 macro_rules! claimable {
@@ -40,15 +46,6 @@ macro_rules! claimable {
             FROM minion.jobs AS parent
             WHERE parent.id = ANY (job.parents)
               AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)))"
-    };
-}
-
-/// The stretch of a lane from one position up to, not including, another.
-macro_rules! stretch {
-    () => {
-        "job.queue = $2 AND job.task = $3
-         AND (~job.priority, job.id) >= ($4, $5)
-         AND (~job.priority, job.id) < ($6, $7)"
     };
 }
 
@@ -97,16 +94,6 @@ static TAKE_ONE: Statement = Statement::new(
     ],
 )
 .in_index_order();
-
-const STRETCH_TYPES: &[pg_sys::Oid] = &[
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::INT4OID,
-    pg_sys::INT8OID,
-    pg_sys::INT4OID,
-    pg_sys::INT8OID,
-];
 
 /// LIMIT 1000 is for the planner; the call says where to stop before that.
 static LOCK_READY: Statement = Statement::new(
@@ -236,9 +223,9 @@ fn claim_heads(
         let limit = heads.last().map_or(end, |second| second.position.min(end));
         let missing = wanted.max_jobs - jobs.len();
         let taken = best.take(session, wanted, now, limit, missing)?;
-        let passed_over = taken.first().is_none_or(|job| job.id != best.position.id);
-        if best.doubtful && passed_over && !holding {
-            best.lane.sweep(session, now)?;
+        let first_taken = taken.first().map_or(limit, Claimed::position);
+        if best.doubtful && best.position < first_taken && !holding {
+            best.lane.sweep(session, now, best.position, first_taken)?;
         }
         if taken.len() < missing {
             let from = match taken.len() {
@@ -268,24 +255,22 @@ impl Head {
         limit: Position,
         missing: usize,
     ) -> Result<Vec<Claimed>, Error> {
-        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
-        let Position { rank, id } = self.position;
+        let mut stretch = self.lane.stretch(now, self.position, limit);
         if missing == 1 && self.source == Source::Ready {
-            let params = params![now, queue, task, rank, id, limit.rank, limit.id, wanted.worker];
-            return Ok(claimed(session, &session.run(&TAKE_ONE, params)?));
+            stretch.push(wanted.worker.into());
+            return Ok(claimed(session, &session.run(&TAKE_ONE, &stretch)?));
         }
         let lock = match self.source {
             Source::Ready => &LOCK_READY,
             Source::Due => &LOCK_DUE,
         };
-        let params = params![now, queue, task, rank, id, limit.rank, limit.id];
-        let ids: Vec<i64> = session.run_at_most(lock, params, missing)?.column(1);
+        let ids: Vec<i64> = session.run_at_most(lock, &stretch, missing)?.column(1);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let mut jobs = claimed(session, &session.run(&TAKE, params![now, wanted.worker, ids])?);
         // UPDATE returns rows in any order.
-        jobs.sort_unstable_by_key(|job| (job.rank, job.id));
+        jobs.sort_unstable_by_key(Claimed::position);
         Ok(jobs)
     }
 
@@ -301,9 +286,7 @@ impl Head {
         if self.source == Source::Ready {
             return self.lane.ready(session, from, wanted.worst);
         }
-        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
-        let params = params![now, queue, task, from.rank, from.id, end.rank, end.id];
-        let rows = session.run(&PEEK_DUE, params)?;
+        let rows = session.run(&PEEK_DUE, &self.lane.stretch(now, from, end))?;
         Ok((rows.count() > 0).then(|| Head {
             position: Position {
                 rank: rows.get(0, 1).expect("priority is NOT NULL"),

@@ -78,6 +78,27 @@ macro_rules! parked {
 }
 pub(super) use parked;
 
+/// The stretch of a lane from one position up to, not including, another.
+macro_rules! stretch {
+    () => {
+        "job.queue = $2 AND job.task = $3
+         AND (~job.priority, job.id) >= ($4, $5)
+         AND (~job.priority, job.id) < ($6, $7)"
+    };
+}
+pub(super) use stretch;
+
+/// $1 the clock, $2 and $3 the lane, $4 to $7 the positions from and to.
+pub const STRETCH_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+];
+
 /// A skip scan: the first entry of the first lane of each queue, then of the lane after it, and so on.
 static READY_OF_QUEUES: Statement = Statement::new(
     concat!(
@@ -237,6 +258,12 @@ impl Lanes {
 }
 
 impl Lane {
+    /// The parameters of [`STRETCH_TYPES`].
+    pub fn stretch(&self, now: Timestamp, from: Position, to: Position) -> Vec<Param> {
+        let (queue, task) = (self.queue.as_str(), self.task.as_str());
+        params![now, queue, task, from.rank, from.id, to.rank, to.id].into()
+    }
+
     /// The first ready job from `from` on.
     pub fn ready(
         &self,

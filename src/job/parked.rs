@@ -8,9 +8,9 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{Lane, parked, ready};
+use super::lanes::{Lane, Position, STRETCH_TYPES, parked, ready, stretch};
 use crate::error::Error;
-use crate::statement::{Session, Statement, Timestamp, params};
+use crate::statement::{Param, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
 
 /// How many jobs one statement frees or parks.
@@ -31,31 +31,26 @@ static LOCK_DUE: Statement = Statement::new(
 )
 .in_index_order();
 
-/// Those of a lane's first thousand ready jobs that should not be there: expired, or with a parent that
-/// was retried after they were freed.
+/// Of the ready jobs that a claim has passed over, those that should not be ready: expired, or with a parent
+/// that was retried after they were freed.
 static LOCK_MISPLACED: Statement = Statement::new(
     concat!(
         "SELECT job.id
-        FROM (
-            SELECT job.id
-            FROM minion.jobs AS job
-            WHERE ",
-        ready!(),
-        " AND job.queue = $1 AND job.task = $2
-            ORDER BY ~job.priority, job.id
-            LIMIT 1000
-        ) AS front
-        JOIN minion.jobs AS job ON job.id = front.id
+        FROM minion.jobs AS job
         WHERE ",
         ready!(),
-        " AND (job.expires <= $3 OR (job.parents <> '{}' AND EXISTS (
+        " AND ",
+        stretch!(),
+        " AND (job.expires <= $1 OR (job.parents <> '{}' AND EXISTS (
             SELECT
             FROM minion.jobs AS parent
             WHERE parent.id = ANY (job.parents)
-              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $3))))
-        FOR UPDATE OF job SKIP LOCKED"
+              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1))))
+        ORDER BY ~job.priority, job.id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED"
     ),
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+    STRETCH_TYPES,
 )
 .in_index_order();
 
@@ -108,28 +103,35 @@ static PLACE: Statement = Statement::new(
 impl Lane {
     /// Frees every due job of the lane that nobody else is at, or gives it a parent to watch.
     pub fn free_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
-        while self.place_batch(session, &LOCK_DUE, now)? == BATCH {}
+        let params = params![self.queue.as_str(), self.task.as_str(), now];
+        while place_batch(session, &LOCK_DUE, params, now)? == BATCH {}
         Ok(())
     }
 
-    /// Takes out of the way what stands at the front of the ready jobs and can't run; a batch of it, so
-    /// that no single claim pays for a whole backlog that has expired.
-    pub fn sweep(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
-        self.place_batch(session, &LOCK_MISPLACED, now).map(drop)
-    }
-
-    fn place_batch(
+    /// Takes out of the way what a claim has passed over and can't run; a batch of it, so that no single
+    /// claim pays for a whole backlog that has expired.
+    pub fn sweep(
         &self,
         session: &Session,
-        lock: &Statement,
         now: Timestamp,
-    ) -> Result<usize, Error> {
-        let params = params![self.queue.as_str(), self.task.as_str(), now];
-        let ids: Vec<i64> = session.run(lock, params)?.column(1);
-        let count = ids.len();
-        if count > 0 {
-            session.run(&PLACE, params![now, ids])?;
-        }
-        Ok(count)
+        from: Position,
+        to: Position,
+    ) -> Result<(), Error> {
+        let params = self.stretch(now, from, to);
+        place_batch(session, &LOCK_MISPLACED, &params, now).map(drop)
     }
+}
+
+fn place_batch(
+    session: &Session,
+    lock: &Statement,
+    params: &[Param],
+    now: Timestamp,
+) -> Result<usize, Error> {
+    let ids: Vec<i64> = session.run(lock, params)?.column(1);
+    let count = ids.len();
+    if count > 0 {
+        session.run(&PLACE, params![now, ids])?;
+    }
+    Ok(count)
 }

@@ -131,6 +131,7 @@ impl Drop for Steered {
 }
 
 /// A parameter of a statement.
+#[derive(Clone, Copy)]
 pub struct Param(Option<pg_sys::Datum>);
 
 impl<T: IntoDatum> From<T> for Param {

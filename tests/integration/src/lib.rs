@@ -4,6 +4,7 @@
 
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -122,4 +123,82 @@ pub fn extension_directory() -> PathBuf {
 
 fn bin() -> PathBuf {
     env::var_os("MINION_BIN").expect("MINION_BIN is not set").into()
+}
+
+/// Jobs in every state there is, workers and locks, as a queue in use has them.
+pub fn fill_with_everything(client: &mut Client) {
+    client
+        .batch_execute(
+            r#"
+            SELECT minion.register_worker(host => 'here', pid => 1, status => '{"a": [null, "ü"]}');
+            SELECT minion.register_worker(host => 'there', pid => 2);
+            SELECT minion.broadcast('stop', '[1, {"b": null}]', '{2}');
+            SELECT minion.lock('name', '1 day', 2), minion.lock('name', '2 days', 2);
+            SELECT minion.lock('released', '1 day'), minion.unlock('released');
+            SELECT minion.enqueue('active', priority => 9);
+            SELECT minion.enqueue('failed', priority => 8);
+            SELECT minion.enqueue('retried', priority => 7, attempts => 3);
+            SELECT minion.enqueue('finished', '["ü", {"a": null}, 1e100]', priority => 6);
+            SELECT minion.dequeue(1, max_jobs => 4);
+            SELECT minion.fail_job(2, 0, '"why"'), minion.fail_job(3, 0, '"why"');
+            SELECT minion.finish_job(4, 0, '{"some": ["result"]}'), minion.note(4, '{"a": {"b": null}}');
+            SELECT minion.enqueue('ready', priority => -5, notes => '{"note": 1}');
+            SELECT minion.enqueue('delayed', delay => '1 day');
+            SELECT minion.enqueue('expiring', expire => '1 day', queue => 'another');
+            SELECT minion.enqueue('blocked', parents => '{1,4,5}', priority => 3);
+            SELECT minion.enqueue('blocked by failed', parents => '{2}');
+            SELECT minion.enqueue('lax', parents => '{2}', lax => true);
+            SELECT minion.enqueue('watching', parents => '{1}', queue => 'watched');
+            SELECT minion.dequeue(2, queues => '{watched}');
+            INSERT INTO minion.jobs (task, expires) VALUES ('expired', now() - interval '1 day');
+            SELECT minion.enqueue('orphan', parents => '{-1,12}');
+            SELECT minion.enqueue('removed'), minion.remove_job(14);
+            "#,
+        )
+        .unwrap();
+}
+
+/// All that the tables hold for their users. Where a job is parked is the extension's own affair.
+pub fn contents(client: &mut Client) -> Vec<Value> {
+    client.all(
+        "SELECT content.one
+         FROM (
+            SELECT 'job', id, to_jsonb(job) - 'parked_until' - 'waits_for' FROM minion.jobs AS job
+            UNION ALL SELECT 'lock', id, to_jsonb(lock) FROM minion.locks AS lock
+            UNION ALL SELECT 'schedule', id, to_jsonb(schedule) FROM minion.schedules AS schedule
+            UNION ALL SELECT 'worker', id, to_jsonb(worker) FROM minion.workers AS worker
+            UNION ALL SELECT 'last', 1, to_jsonb(last_value) FROM minion.jobs_id_seq
+            UNION ALL SELECT 'last', 2, to_jsonb(last_value) FROM minion.locks_id_seq
+            UNION ALL SELECT 'last', 3, to_jsonb(last_value) FROM minion.schedules_id_seq
+            UNION ALL SELECT 'last', 4, to_jsonb(last_value) FROM minion.workers_id_seq
+         ) AS content (kind, id, one)
+         ORDER BY content.kind, content.id",
+        &[],
+    )
+}
+
+/// Takes a queue that [`fill_with_everything`] made, or a copy of one, through what is left to do in it.
+pub fn goes_on_working(client: &mut Client) {
+    assert_eq!(tasks(client, "default"), ["lax", "orphan", "ready"]);
+    assert_eq!(tasks(client, "another"), ["expiring"]);
+    assert_eq!(tasks(client, "watched"), [""; 0]);
+    client.batch_execute("SELECT minion.finish_jobs('{1,5}', '{0,0}')").unwrap();
+    client.batch_execute("SELECT minion.retry_job(2, 0, queue => 'again')").unwrap();
+    client.batch_execute("SELECT minion.remove_job(2)").unwrap();
+    client.batch_execute("UPDATE minion.jobs SET delayed = now() WHERE task = 'delayed'").unwrap();
+    assert_eq!(tasks(client, "default"), ["blocked", "delayed", "blocked by failed"]);
+    assert_eq!(tasks(client, "watched"), ["watching"]);
+    let commands: Value = client.one("SELECT minion.receive(2)", &[]);
+    assert_eq!(commands, serde_json::json!([["stop", 1, {"b": null}]]));
+    assert!(!client.one::<bool>("SELECT minion.lock('name', '1 day', 2)", &[]));
+    assert!(client.one::<bool>("SELECT minion.unlock('name')", &[]));
+    assert_eq!(client.one::<i64>("SELECT minion.enqueue('next')", &[]), 15);
+    assert_eq!(client.one::<i64>("SELECT minion.register_worker()", &[]), 3);
+    let expired: i64 = client.one("SELECT jobs_expired FROM minion.repair()", &[]);
+    assert_eq!(expired, 1);
+}
+
+fn tasks(client: &mut Client, queue: &str) -> Vec<String> {
+    let claim = "SELECT task FROM minion.dequeue(1, queues => $1, max_jobs => 10)";
+    client.all(claim, &[&vec![queue]])
 }

@@ -40,6 +40,7 @@ fn a_loop_in_one_statement_needs_no_more_memory_after_many_calls() {
     let database = Database::new();
     let mut client = database.connect();
     client.register();
+    // No job is changed in the transaction that made it: the server keeps a list of those.
     client
         .batch_execute(
             "DO $$
@@ -47,8 +48,8 @@ fn a_loop_in_one_statement_needs_no_more_memory_after_many_calls() {
                 FOR number IN 1..10000 LOOP
                     PERFORM minion.enqueue('task', args => '[1, 2, 3]');
                     PERFORM minion.dequeue(1, queues => '{empty}');
-                    PERFORM minion.note(number, '{\"a\": 1}');
-                    PERFORM minion.finish_job(number, 0, '[\"a result\"]');
+                    PERFORM minion.note(-number, '{\"a\": 1}');
+                    PERFORM minion.finish_job(-number, 0, '[\"a result\"]');
                     PERFORM minion.receive(1);
                     IF number IN (1000, 10000) THEN
                         PERFORM set_config('test.after_' || number, sum(total_bytes)::text, false)

@@ -1,0 +1,69 @@
+//! pg_dump carries the queue: jobs in every state, workers, locks, and where the ids are.
+
+use integration::{Ask, Database, contents, fill_with_everything, goes_on_working, program};
+use std::env;
+use std::fs;
+
+/// A dump in the given format, restored into a new database.
+fn copy(database: &Database, format: &str) -> Database {
+    let path = env::temp_dir().join(format!("{}.dump", database.name));
+    let file = path.to_str().expect("a path in UTF-8");
+    program("pg_dump", &database.name, &["--format", format, "--file", file]);
+    let copy = Database::empty();
+    match format {
+        "plain" => program(
+            "psql",
+            &copy.name,
+            &["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file", file],
+        ),
+        _ => program("pg_restore", &copy.name, &["--exit-on-error", file]),
+    };
+    fs::remove_file(&path).unwrap();
+    copy
+}
+
+fn survives(format: &str) {
+    let database = Database::new();
+    let mut client = database.connect();
+    fill_with_everything(&mut client);
+    let before = contents(&mut client);
+
+    let copy = copy(&database, format);
+    let mut restored = copy.connect();
+    assert_eq!(contents(&mut restored), before);
+    goes_on_working(&mut restored);
+
+    assert_eq!(contents(&mut client), before, "a dump changed something");
+    goes_on_working(&mut client);
+}
+
+#[test]
+fn a_plain_dump_restores_the_queue_and_it_goes_on_working() {
+    survives("plain");
+}
+
+#[test]
+fn a_custom_dump_restores_the_queue_and_it_goes_on_working() {
+    survives("custom");
+}
+
+/// Rows are dumped in the order they lie in, and a job that was changed lies behind its children.
+#[test]
+fn a_child_that_is_restored_before_its_parent_waits_for_it() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "SELECT minion.register_worker();
+             SELECT minion.enqueue('parent');
+             SELECT minion.enqueue('child', parents => '{1}');
+             UPDATE minion.jobs SET notes = '{\"moved\": true}' WHERE task = 'parent';",
+        )
+        .unwrap();
+    let copy = copy(&database, "custom");
+    let mut client = copy.connect();
+    let claim = "SELECT task FROM minion.dequeue(1, max_jobs => 10)";
+    assert_eq!(client.all::<String>(claim, &[]), ["parent"]);
+    client.batch_execute("SELECT minion.finish_job(1, 0)").unwrap();
+    assert_eq!(client.all::<String>(claim, &[]), ["child"]);
+}

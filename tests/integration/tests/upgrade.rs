@@ -1,0 +1,145 @@
+//! Every version's install script is kept, frozen, in tests/upgrade/. An upgrade from it must end in just
+//! what a fresh install of the current version makes, and SQL must not change without a new version.
+
+use integration::{
+    Ask, Database, contents, extension_directory, fill_with_everything, goes_on_working, program,
+};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn frozen_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../upgrade")
+}
+
+fn script_name(version: &str) -> String {
+    format!("minion--{version}.sql")
+}
+
+/// The version that CREATE EXTENSION minion installs.
+fn current() -> String {
+    Database::empty()
+        .connect()
+        .one("SELECT default_version FROM pg_available_extensions WHERE name = 'minion'", &[])
+}
+
+/// The versions whose scripts are frozen, the current one left out.
+fn older() -> Vec<String> {
+    let current = script_name(&current());
+    let Ok(files) = fs::read_dir(frozen_directory()) else { return Vec::new() };
+    let names = files.map(|file| file.unwrap().file_name().into_string().expect("UTF-8"));
+    names
+        .filter(|name| *name != current)
+        .filter_map(|name| Some(name.strip_prefix("minion--")?.strip_suffix(".sql")?.to_owned()))
+        .filter(|version| !version.contains("--"))
+        .collect()
+}
+
+/// A script's objects. Their order, and the lines of the sources that pgrx names, say nothing.
+fn objects(script: &Path, advice: &str) -> Vec<String> {
+    let text = fs::read_to_string(script)
+        .unwrap_or_else(|error| panic!("{}: {error}; {advice}", script.display()));
+    let mut objects: Vec<_> = text
+        .split("/* <begin connected objects> */")
+        .map(|object| {
+            let lines = object.trim().lines();
+            lines.filter(|line| !line.starts_with("-- src/")).collect::<Vec<_>>().join("\n")
+        })
+        .collect();
+    objects.sort_unstable();
+    objects
+}
+
+/// What only one of the two has.
+fn difference<'a>(left: &'a [String], right: &'a [String]) -> Vec<&'a String> {
+    let left_alone = left.iter().filter(|one| !right.contains(one));
+    left_alone.chain(right.iter().filter(|one| !left.contains(one))).collect()
+}
+
+#[test]
+fn the_sql_of_the_current_version_is_the_frozen_one() {
+    let name = script_name(&current());
+    let generated = extension_directory().join(&name);
+    let frozen = frozen_directory().join(&name);
+    let advice = format!(
+        "freeze the script of this version: copy {} to tests/upgrade/{name}",
+        generated.display()
+    );
+    let generated = objects(&generated, "install the extension first");
+    let frozen = objects(&frozen, &advice);
+    let differing = difference(&generated, &frozen);
+    assert!(
+        differing.is_empty(),
+        "the SQL differs from tests/upgrade/{name}: released SQL never changes, so that a change needs a new \
+         version with an upgrade script (if this version is not released yet: {advice})\n{differing:#?}"
+    );
+}
+
+/// Everything that the extension owns: as SQL, which only pg_dump's mode for pg_upgrade shows, and as lists.
+fn schema(database: &Database) -> Vec<String> {
+    let sql = program("pg_dump", &database.name, &["--schema-only", "--binary-upgrade"]);
+    let objects = program(
+        "psql",
+        &database.name,
+        &["--no-psqlrc", "--tuples-only", "--command", r"\dx+ minion"],
+    );
+    let dumped = database.connect().all::<String>(
+        "SELECT extversion || ' ' || dumped.name::regclass || ' ' || dumped.condition
+         FROM pg_extension, unnest(extconfig, extcondition) AS dumped (name, condition)
+         WHERE extname = 'minion'
+         ORDER BY 1",
+        &[],
+    );
+    // Not the numbers that the server gave, nor pg_dump's password of the day.
+    let numbers = ["binary_upgrade", "WHERE oid = ", "SET relfrozenxid = ", ".setval("];
+    let numbered =
+        |line: &str| numbers.iter().any(|number| line.contains(number)) || line.starts_with('\\');
+    let sql = sql.lines().filter(|line| !numbered(line));
+    sql.chain(objects.lines()).map(str::to_owned).chain(dumped).collect()
+}
+
+/// Puts a frozen script where the server looks for it.
+fn offer(version: &str) {
+    let (name, place) = (script_name(version), extension_directory());
+    fs::copy(frozen_directory().join(&name), place.join(&name))
+        .unwrap_or_else(|error| panic!("{name} into {}: {error}", place.display()));
+}
+
+/// Rows without the columns that they did not have before.
+fn without_new(mut after: Vec<Value>, before: &[Value]) -> Vec<Value> {
+    for (row, old) in after.iter_mut().zip(before) {
+        if let (Some(row), Some(old)) = (row.as_object_mut(), old.as_object()) {
+            row.retain(|column, _| old.contains_key(column));
+        }
+    }
+    after
+}
+
+#[test]
+fn an_upgrade_from_any_version_makes_what_an_install_makes_and_keeps_the_jobs() {
+    let expected = schema(&Database::new());
+    for version in older() {
+        offer(&version);
+        let database = Database::empty();
+        let mut client = database.connect();
+        client.batch_execute(&format!("CREATE EXTENSION minion VERSION '{version}'")).unwrap();
+        fill_with_everything(&mut client);
+        let before = contents(&mut client);
+        client.batch_execute("ALTER EXTENSION minion UPDATE").unwrap();
+        assert_eq!(without_new(contents(&mut client), &before), before, "upgraded from {version}");
+        let upgraded = schema(&database);
+        assert_eq!(difference(&upgraded, &expected), [""; 0], "upgraded from {version}");
+        assert_eq!(upgraded, expected, "upgraded from {version}, in another order");
+        // A session that knew the old version, and one that did not.
+        goes_on_working(&mut client);
+        assert_eq!(database.connect().one::<i64>("SELECT minion.enqueue('task')", &[]), 16);
+    }
+    // The comparison itself: two installs are equal, and a difference shows.
+    let other = Database::new();
+    assert_eq!(difference(&schema(&other), &expected), [""; 0]);
+    let change = "CREATE OR REPLACE FUNCTION minion.is_unresolved(
+            state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+        ) RETURNS boolean LANGUAGE sql RETURN false";
+    other.connect().batch_execute(change).unwrap();
+    assert_ne!(schema(&other), expected);
+}
