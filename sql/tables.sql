@@ -56,7 +56,7 @@ CREATE INDEX jobs_parked ON minion.jobs (queue, task, parked_until, id)
 CREATE INDEX jobs_waits_for ON minion.jobs (waits_for, id) WHERE waits_for IS NOT NULL;
 
 -- The jobs of a worker, and those of workers that are gone.
-CREATE INDEX jobs_active ON minion.jobs (worker) WHERE state = 'active';
+CREATE INDEX jobs_active ON minion.jobs (worker, id) WHERE state = 'active';
 
 -- For repair, history and counts.
 CREATE INDEX jobs_finished ON minion.jobs (finished, id) WHERE state = 'finished';

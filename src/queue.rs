@@ -8,8 +8,9 @@ use pgrx::prelude::*;
 
 static RESET_LOCKS: Statement = Statement::new("DELETE FROM minion.locks", &[]);
 
+/// Workers first, as everybody else who touches both.
 static RESET_ALL: Statement =
-    Statement::new("TRUNCATE minion.jobs, minion.locks, minion.schedules, minion.workers", &[]);
+    Statement::new("TRUNCATE minion.workers, minion.jobs, minion.locks, minion.schedules", &[]);
 
 /// setval and not RESTART, which only the tables' owner may do.
 static RESTART_IDS: Statement = Statement::new(

@@ -1,12 +1,12 @@
 //! repair: what time and vanished workers leave behind is put right.
 //!
-//! Everything is done in batches whose rows are locked with SKIP LOCKED: two repairs share the work instead
-//! of waiting for each other, and none of them waits for a worker.
+//! One repair at a time: another returns at once, having done nothing. Everything is done in batches whose
+//! rows are locked with SKIP LOCKED, so that it waits for nobody who has one of them.
 
 use crate::error::Error;
 use crate::job;
 use crate::settings;
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::statement::{Session, Statement, Timestamp, clock, params, try_lock_repair};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -42,7 +42,7 @@ static REMOVE_FINISHED: Statement = Statement::new(
     WHERE id = ANY (ARRAY(
         SELECT old.id
         FROM minion.jobs AS old
-        WHERE old.id = ANY ($1) AND old.state = $2::minion.job_state
+        WHERE old.id = ANY ($1) AND old.state = $2::minion.job_state AND old.finished <= ($3 - $4)
           AND NOT EXISTS (
             SELECT
             FROM minion.jobs AS child
@@ -50,7 +50,7 @@ static REMOVE_FINISHED: Statement = Statement::new(
               AND child.state <> $2::minion.job_state)
         ORDER BY old.id
         FOR UPDATE SKIP LOCKED))",
-    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
 
 static REMOVE_EXPIRED: Statement = Statement::new(
@@ -66,15 +66,28 @@ static REMOVE_EXPIRED: Statement = Statement::new(
 )
 .in_index_order();
 
+/// From a place in the index on: what the last batches have changed must not be walked over again.
 static LOCK_ABANDONED: Statement = Statement::new(
-    "SELECT job.id, job.retries
+    "SELECT job.id, job.worker
     FROM minion.jobs AS job
     WHERE job.state = 'active' AND job.queue <> 'minion_foreground'
+      AND (job.worker, job.id) > ($1, $2)
       AND NOT EXISTS (SELECT FROM minion.workers AS worker WHERE worker.id = job.worker)
-    ORDER BY job.id
+    ORDER BY job.worker, job.id
     LIMIT 1000
     FOR UPDATE OF job SKIP LOCKED",
-    &[],
+    &[pg_sys::INT8OID, pg_sys::INT8OID],
+)
+.in_index_order();
+
+/// Those of the locked jobs that are still abandoned. A job that changed hands between the other statement's
+/// snapshot and its lock is checked there against the new row, but not against the new worker.
+static ABANDONED: Statement = Statement::new(
+    "SELECT job.id, job.retries
+    FROM minion.jobs AS job
+    WHERE job.id = ANY ($1) AND job.state = $2::minion.job_state
+      AND NOT EXISTS (SELECT FROM minion.workers AS worker WHERE worker.id = job.worker)",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
 );
 
 /// Ready and parked jobs stand in two indexes. Each batch starts where the last one ended, for the walk
@@ -151,7 +164,8 @@ fn remove_finished(session: &Session, now: Timestamp) -> Result<i64, Error> {
         if let Some(&id) = ids.last() {
             last = id;
             finished = rows.get(ids.len() - 1, 2).expect("the index range excludes NULL");
-            removed += session.run(&REMOVE_FINISHED, params![ids, "finished"])?.count() as i64;
+            removed +=
+                session.run(&REMOVE_FINISHED, params![ids, "finished", now, keep])?.count() as i64;
         }
         Ok(rows.count())
     })?;
@@ -160,15 +174,25 @@ fn remove_finished(session: &Session, now: Timestamp) -> Result<i64, Error> {
 
 fn fail_abandoned(session: &Session, now: Timestamp) -> Result<i64, Error> {
     let message = session.run(&WORKER_WENT_AWAY, &[])?;
+    let (mut worker, mut last) = (i64::MIN, i64::MIN);
+    let mut failed = 0;
     batches(|| {
-        let rows = session.run(&LOCK_ABANDONED, &[])?;
-        for row in 0..rows.count() {
-            let id = rows.get(row, 1).expect("id is NOT NULL");
-            let retries = rows.get(row, 2).expect("retries is NOT NULL");
-            job::fail(session, now, id, retries, message.get(0, 1), None)?;
+        let locked = session.run(&LOCK_ABANDONED, params![worker, last])?;
+        let ids: Vec<i64> = locked.column(1);
+        if let Some(&id) = ids.last() {
+            last = id;
+            worker = locked.get(ids.len() - 1, 2).expect("the index range excludes NULL");
+            let rows = session.run(&ABANDONED, params![ids, "active"])?;
+            for row in 0..rows.count() {
+                let id = rows.get(row, 1).expect("id is NOT NULL");
+                let retries = rows.get(row, 2).expect("retries is NOT NULL");
+                job::fail(session, now, id, retries, message.get(0, 1), None)?;
+                failed += 1;
+            }
         }
-        Ok(rows.count())
-    })
+        Ok(locked.count())
+    })?;
+    Ok(failed)
 }
 
 fn fail_stuck<T>(
@@ -220,6 +244,10 @@ fn repair() -> Result<
     ErrorReport,
 > {
     let did = Session::with(|session| {
+        // Two of them would wait for each other's rows by way of parents and children.
+        if !try_lock_repair() {
+            return Ok((0, 0, 0, 0, 0));
+        }
         let now = clock();
         let missing = settings::missing_after();
         let workers = batches(|| {

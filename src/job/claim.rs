@@ -5,9 +5,11 @@
 
 use super::lanes::{Head, Lanes, Position, STRETCH_TYPES, Source, parked, ready, stretch};
 use crate::error::Error;
+use crate::shared::wake::Pauses;
 use crate::statement::value::Jsonb;
-use crate::statement::{Rows, Session, Statement, Timestamp, in_transaction_block, params};
+use crate::statement::{Rows, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
+use std::time::Duration;
 
 /// What a worker asks for.
 pub struct Wanted {
@@ -176,41 +178,52 @@ static TAKE_ID: Statement = Statement::new(
     ],
 );
 
-/// Claims up to `max_jobs` jobs, best first.
-pub fn claim(session: &Session, wanted: &Wanted, now: Timestamp) -> Result<Vec<Claimed>, Error> {
+/// Claims up to `max_jobs` jobs, best first. `holding`: what this call locks besides stays locked after it,
+/// so it may lock nothing but the jobs it returns.
+pub fn claim(
+    session: &Session,
+    wanted: &Wanted,
+    now: Timestamp,
+    holding: bool,
+) -> Result<Vec<Claimed>, Error> {
     if let Some(id) = wanted.id {
         let Lanes { queues, tasks } = wanted.lanes;
         let params = params![now, wanted.worker, id, queues, tasks, wanted.worst];
         return Ok(claimed(session, &session.run(&TAKE_ID, params)?));
     }
-    // Others may have taken all that the first look saw, while new jobs came in: look once more then.
-    for _ in 0..2 {
-        let (saw_jobs, jobs) = claim_heads(session, wanted, now)?;
+    // Others may have taken, or be freeing, all that the first look saw: that is no empty queue yet.
+    let mut pauses = Pauses::new();
+    for _ in 0..TRIES {
+        let (saw_jobs, jobs) = claim_heads(session, wanted, now, holding)?;
         if !jobs.is_empty() || !saw_jobs {
             return Ok(jobs);
         }
+        pauses.pause(PATIENCE);
     }
     Ok(Vec::new())
 }
+
+/// How often, and how long at most in between, a claim looks again that saw jobs and got none.
+const TRIES: usize = 3;
+const PATIENCE: Duration = Duration::from_millis(2);
 
 fn claim_heads(
     session: &Session,
     wanted: &Wanted,
     now: Timestamp,
+    holding: bool,
 ) -> Result<(bool, Vec<Claimed>), Error> {
-    let holding = in_transaction_block();
     let end = Position { rank: wanted.worst, id: i64::MAX };
     let due = wanted.lanes.due(session, now)?;
     let mut heads = Vec::new();
     let saw_due = !due.is_empty();
     for lane in due {
         if holding {
-            // Freeing would keep all these rows locked until COMMIT: claim from among them instead.
             let head =
                 Head { position: Position::FIRST, lane, source: Source::Due, doubtful: false };
             heads.extend(head.next(session, wanted, now, Position::FIRST, end)?);
         } else {
-            lane.free_due(session, now)?;
+            lane.free_due(session, now, wanted.max_jobs)?;
         }
     }
     heads.extend(wanted.lanes.ready(session, wanted.worst)?);
@@ -220,7 +233,9 @@ fn claim_heads(
     while jobs.len() < wanted.max_jobs {
         heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.position));
         let Some(best) = heads.pop() else { break };
-        let limit = heads.last().map_or(end, |second| second.position.min(end));
+        // Two heads stand at one place when a job was moved between two looks; each step must get on.
+        let second = heads.last().map_or(end, |head| head.position);
+        let limit = second.max(best.position.next()).min(end);
         let missing = wanted.max_jobs - jobs.len();
         let taken = best.take(session, wanted, now, limit, missing)?;
         let first_taken = taken.first().map_or(limit, Claimed::position);

@@ -6,7 +6,7 @@ use super::lanes::Lanes;
 use crate::error::Error;
 use crate::shared::wake::Pauses;
 use crate::statement::value::{Array, Jsonb, TextArray};
-use crate::statement::{Session, clock, snapshot_is_fixed};
+use crate::statement::{Session, clock, in_transaction_block, snapshot_is_fixed};
 use crate::worker;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -69,14 +69,20 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
     let begin = Instant::now();
     let mut pauses = Pauses::new();
     loop {
+        // What an attempt locks that may be followed by a wait would stay locked all that time.
+        let last = begin.elapsed() >= wait;
+        let holding = in_transaction_block() || !last;
         let jobs = Session::with(|session| {
             worker::must_be_registered(session, wanted.worker)?;
-            claim(session, wanted, clock())
+            let jobs = claim(session, wanted, clock(), holding)?;
+            if !jobs.is_empty() && !last && !in_transaction_block() {
+                wanted.lanes.free_due(session, clock())?;
+            }
+            Ok(jobs)
         })?;
-        let left = wait.saturating_sub(begin.elapsed());
-        if !jobs.is_empty() || left.is_zero() {
+        if !jobs.is_empty() || last {
             return Ok(jobs);
         }
-        pauses.pause(left);
+        pauses.pause(wait.saturating_sub(begin.elapsed()));
     }
 }

@@ -19,6 +19,11 @@ pub struct Position {
 impl Position {
     /// Before every job.
     pub const FIRST: Position = Position { rank: i32::MIN, id: i64::MIN };
+
+    /// The one right after it.
+    pub fn next(self) -> Position {
+        Position { id: self.id.saturating_add(1), ..self }
+    }
 }
 
 /// A (queue, task) pair.

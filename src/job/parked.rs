@@ -8,7 +8,7 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{Lane, Position, STRETCH_TYPES, parked, ready, stretch};
+use super::lanes::{Lane, Lanes, Position, STRETCH_TYPES, parked, ready, stretch};
 use crate::error::Error;
 use crate::statement::{Param, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
@@ -16,6 +16,7 @@ use pgrx::pg_sys;
 /// How many jobs one statement frees or parks.
 const BATCH: usize = 1_000;
 
+/// In claim order, so that a batch of a long queue that has come due at once is its best part.
 static LOCK_DUE: Statement = Statement::new(
     concat!(
         "SELECT job.id
@@ -23,13 +24,12 @@ static LOCK_DUE: Statement = Statement::new(
         WHERE ",
         parked!(),
         " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
-        ORDER BY job.parked_until, job.id
+        ORDER BY ~job.priority, job.id
         LIMIT 1000
         FOR UPDATE SKIP LOCKED"
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
-)
-.in_index_order();
+);
 
 /// Of the ready jobs that a claim has passed over, those that should not be ready: expired, or with a parent
 /// that was retried after they were freed.
@@ -96,15 +96,31 @@ static PLACE: Statement = Statement::new(
             WHEN placed.blocked THEN ($1 + '100 milliseconds'::pg_catalog.interval)
         END
     FROM placed
-    WHERE job.id = placed.id",
+    WHERE job.id = placed.id
+    RETURNING job.parked_until IS NULL",
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
 );
 
-impl Lane {
-    /// Frees every due job of the lane that nobody else is at, or gives it a parent to watch.
+impl Lanes {
+    /// Frees a batch of due jobs in each lane.
     pub fn free_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        self.due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, 1))
+    }
+}
+
+impl Lane {
+    /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
+    /// `enough` are ready: one call must not pay for a whole backlog that has come due.
+    pub fn free_due(&self, session: &Session, now: Timestamp, enough: usize) -> Result<(), Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
-        while place_batch(session, &LOCK_DUE, params, now)? == BATCH {}
+        let mut ready = 0;
+        while ready < enough {
+            let placed = place_batch(session, &LOCK_DUE, params, now)?;
+            ready += placed.iter().filter(|&&is_ready| is_ready).count();
+            if placed.len() < BATCH {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -122,16 +138,16 @@ impl Lane {
     }
 }
 
+/// Locks a batch and puts it where it belongs; whether each of them is ready then.
 fn place_batch(
     session: &Session,
     lock: &Statement,
     params: &[Param],
     now: Timestamp,
-) -> Result<usize, Error> {
+) -> Result<Vec<bool>, Error> {
     let ids: Vec<i64> = session.run(lock, params)?.column(1);
-    let count = ids.len();
-    if count > 0 {
-        session.run(&PLACE, params![now, ids])?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(count)
+    Ok(session.run(&PLACE, params![now, ids])?.column(1))
 }

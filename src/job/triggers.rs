@@ -41,6 +41,8 @@ static WAKE: Statement = Statement::latest(
         SELECT id
         FROM minion.jobs
         WHERE waits_for = $1 AND state = 'inactive' AND (lax OR NOT $2)
+          -- An expired child is only waiting for repair, which may be at it.
+          AND (expires IS NULL OR expires > pg_catalog.clock_timestamp())
         ORDER BY id
         FOR UPDATE
     )

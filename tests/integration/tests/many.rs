@@ -29,7 +29,7 @@ fn enqueue_many_takes_100_000_jobs_in_one_call() {
 
 #[test]
 fn five_hundred_children_of_20_000_parents_start_when_the_last_of_them_finishes() {
-    const PARENTS: i64 = 20_000;
+    const PARENTS: i32 = 20_000;
     let database = Database::new();
     let mut client = database.connect();
     let worker = client.register();
@@ -54,8 +54,8 @@ fn five_hundred_children_of_20_000_parents_start_when_the_last_of_them_finishes(
     lap("claimed nothing");
     assert_eq!(client.all::<i64>(claim, &[&worker, &1]), [0; 0]);
     lap("claimed nothing again");
-    let held: Vec<i64> = client
-        .all("SELECT id FROM minion.dequeue($1, max_jobs => $2)", &[&worker, &(PARENTS as i32)]);
+    let held: Vec<i64> =
+        client.all("SELECT id FROM minion.dequeue($1, max_jobs => $2)", &[&worker, &PARENTS]);
     assert_eq!(held, parents);
     lap("claimed the parents");
     // Oldest first, as a queue does it, all but one.
@@ -80,6 +80,6 @@ fn five_hundred_children_of_20_000_parents_start_when_the_last_of_them_finishes(
     lap("finished the children");
     client.batch_execute("SET minion.remove_after = 0").unwrap();
     let removed: i64 = client.one("SELECT jobs_removed FROM minion.repair()", &[]);
-    assert_eq!(removed, PARENTS + 500);
+    assert_eq!(removed, i64::from(PARENTS) + 500);
     lap("removed all");
 }
