@@ -95,7 +95,7 @@ impl<'a> Worker<'a> {
         }
         let parents: Vec<i64> = {
             let enqueued = &self.board.lock().unwrap().enqueued;
-            let newest = &enqueued[enqueued.len().saturating_sub(40)..];
+            let newest = &enqueued[enqueued.len().saturating_sub(1_000)..];
             let count = if newest.is_empty() { 0 } else { self.random.usize(0..4) };
             (0..count).map(|_| newest[self.random.usize(..newest.len())]).collect()
         };
