@@ -6,7 +6,8 @@
 
 use crate::error::Error;
 use crate::job::argument::{self, given, span};
-use crate::statement::{Session, Statement, clock, lock_name, params};
+use crate::statement::lock::lock_name;
+use crate::statement::{Session, Statement, clock, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;

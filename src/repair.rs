@@ -6,7 +6,8 @@
 use crate::error::Error;
 use crate::job;
 use crate::settings;
-use crate::statement::{Session, Statement, Timestamp, clock, params, try_lock_repair};
+use crate::statement::lock::try_lock_repair;
+use crate::statement::{Session, Statement, Timestamp, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 

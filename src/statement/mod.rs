@@ -3,8 +3,10 @@
 //! pgrx's own `Spi` takes a transaction id for anything that could write, which would make an empty poll
 //! write WAL. A plan kept here takes one only when a row really changes.
 
+pub mod lock;
 mod qualify;
 pub mod row;
+mod steer;
 pub mod value;
 mod version;
 
@@ -12,6 +14,7 @@ use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::CString;
+use steer::Steered;
 
 /// Which of the database's states a statement sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,46 +90,6 @@ impl Statement {
 
     fn error(&self, call: &'static str, code: i32) -> Error {
         Error::Statement { call, code, sql: self.sql }
-    }
-}
-
-/// What the planner may choose while a statement of ours runs, restored at the end.
-///
-/// A plan is made when the table's statistics are what they happen to be, right after a VACUUM of an empty
-/// queue for instance, and kept while 200,000 jobs come in: so it must be the one that is right for a long
-/// queue. And compiling a plan takes longer than running it.
-struct Steered {
-    seqscan: bool,
-    sort: bool,
-    jit: bool,
-}
-
-impl Steered {
-    fn new(order_from_index: bool) -> Self {
-        // SAFETY: plain variables of this backend, read by the planner only; what their settings show is
-        // right again when this is dropped, by an error too.
-        unsafe {
-            let before = Self {
-                seqscan: pg_sys::enable_seqscan,
-                sort: pg_sys::enable_sort,
-                jit: pg_sys::jit_enabled,
-            };
-            pg_sys::enable_seqscan = false;
-            pg_sys::enable_sort = !order_from_index;
-            pg_sys::jit_enabled = false;
-            before
-        }
-    }
-}
-
-impl Drop for Steered {
-    fn drop(&mut self) {
-        // SAFETY: see above.
-        unsafe {
-            pg_sys::enable_seqscan = self.seqscan;
-            pg_sys::enable_sort = self.sort;
-            pg_sys::jit_enabled = self.jit;
-        }
     }
 }
 
@@ -355,46 +318,5 @@ impl IntoDatum for Timestamp {
 
     fn type_oid() -> pg_sys::Oid {
         pg_sys::TIMESTAMPTZOID
-    }
-}
-
-/// Takes the server's lock on a name of `minion.locks` until the transaction ends.
-pub fn lock_name(name: &str) {
-    // SAFETY: the hash function takes a varlena and a seed.
-    let hash: i64 = unsafe {
-        pgrx::direct_function_call(
-            pg_sys::hashvarlenaextended,
-            &[name.into_datum(), 0i64.into_datum()],
-        )
-    }
-    .expect("a hash is never NULL");
-    lock(hash as u64, LockSpace::Names, false);
-}
-
-/// Takes the lock of the database's one repair until the transaction ends, unless somebody has it.
-pub fn try_lock_repair() -> bool {
-    lock(0, LockSpace::Repair, true)
-}
-
-/// Lock spaces of our own: users' advisory locks have 1 and 2 in this field.
-#[derive(Clone, Copy)]
-enum LockSpace {
-    Names = 3,
-    Repair = 4,
-}
-
-fn lock(key: u64, space: LockSpace, at_once: bool) -> bool {
-    // SAFETY: the tag is plain data, and a lock of the transaction is released by the server when that ends.
-    unsafe {
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: pg_sys::MyDatabaseId.into(),
-            locktag_field2: (key >> 32) as u32,
-            locktag_field3: key as u32,
-            locktag_field4: space as u16,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        };
-        let result = pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, at_once);
-        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 }

@@ -1,0 +1,44 @@
+//! The server's own locks, in lock spaces of the extension's own.
+
+use pgrx::{IntoDatum, pg_sys};
+
+/// Takes the server's lock on a name of `minion.locks` until the transaction ends.
+pub fn lock_name(name: &str) {
+    // SAFETY: the hash function takes a varlena and a seed.
+    let hash: i64 = unsafe {
+        pgrx::direct_function_call(
+            pg_sys::hashvarlenaextended,
+            &[name.into_datum(), 0i64.into_datum()],
+        )
+    }
+    .expect("a hash is never NULL");
+    lock(hash as u64, LockSpace::Names, false);
+}
+
+/// Takes the lock of the database's one repair until the transaction ends, unless somebody has it.
+pub fn try_lock_repair() -> bool {
+    lock(0, LockSpace::Repair, true)
+}
+
+/// Lock spaces of our own: users' advisory locks have 1 and 2 in this field.
+#[derive(Clone, Copy)]
+enum LockSpace {
+    Names = 3,
+    Repair = 4,
+}
+
+fn lock(key: u64, space: LockSpace, at_once: bool) -> bool {
+    // SAFETY: the tag is plain data, and a lock of the transaction is released by the server when that ends.
+    unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.into(),
+            locktag_field2: (key >> 32) as u32,
+            locktag_field3: key as u32,
+            locktag_field4: space as u16,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        let result = pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, at_once);
+        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+}
