@@ -48,7 +48,7 @@ impl Queue {
         let database = Database::new();
         let mut client = database.connect();
         client.register();
-        Self { database: database, client }
+        Self { database, client }
     }
 
     fn fill(&mut self, insert: &str, count: i32) {
