@@ -3,7 +3,9 @@
 //! Peek at the first ready job of every lane; in the lane of the best, take jobs up to where the second
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
-use super::lanes::{Head, Lanes, Position, STRETCH_TYPES, Source, parked, ready, stretch};
+use super::lanes::{
+    Head, Lanes, Position, STRETCH_TYPES, Source, parked, read_head, ready, stretch,
+};
 use crate::error::Error;
 use crate::shared::wake::Pauses;
 use crate::statement::value::Jsonb;
@@ -133,9 +135,9 @@ static LOCK_DUE: Statement = Statement::new(
     STRETCH_TYPES,
 );
 
-static PEEK_DUE: Statement = Statement::new(
+static CLAIMABLE_DUE: Statement = Statement::new(
     concat!(
-        "SELECT ~job.priority, job.id
+        "SELECT job.queue, job.task, ~job.priority, job.id, false
         FROM minion.jobs AS job
         WHERE ",
         parked!(),
@@ -148,6 +150,23 @@ static PEEK_DUE: Statement = Statement::new(
     ),
     STRETCH_TYPES,
 );
+
+static CLAIMABLE_READY: Statement = Statement::new(
+    concat!(
+        "SELECT job.queue, job.task, ~job.priority, job.id, false
+        FROM minion.jobs AS job
+        WHERE ",
+        ready!(),
+        " AND ",
+        stretch!(),
+        " AND ",
+        claimable!(),
+        " ORDER BY ~job.priority, job.id
+        LIMIT 1"
+    ),
+    STRETCH_TYPES,
+)
+.in_index_order();
 
 static TAKE: Statement = Statement::new(
     concat!(take!(), "$2 WHERE job.id = ANY ($3)", returning!()),
@@ -203,6 +222,10 @@ pub fn claim(
     Ok(Vec::new())
 }
 
+/// How many batches of misplaced jobs one claim takes out of the way, so that none pays for a whole backlog
+/// that has expired.
+const SWEEPS: usize = 2;
+
 /// How often, and how long at most in between, a claim looks again that saw jobs and got none.
 const TRIES: usize = 3;
 const PATIENCE: Duration = Duration::from_millis(2);
@@ -220,28 +243,33 @@ fn claim_heads(
     for lane in due {
         if holding {
             let head =
-                Head { position: Position::FIRST, lane, source: Source::Due, doubtful: false };
-            heads.extend(head.next(session, wanted, now, Position::FIRST, end)?);
+                Head { position: Position::FIRST, lane, source: Source::Due, misplaced: false };
+            heads.extend(head.next(session, now, Position::FIRST, end)?);
         } else {
             lane.free_due(session, now, wanted.max_jobs)?;
         }
     }
-    heads.extend(wanted.lanes.ready(session, wanted.worst)?);
+    heads.extend(wanted.lanes.ready(session, now, wanted.worst)?);
     let saw_jobs = saw_due || !heads.is_empty();
 
     let mut jobs = Vec::new();
+    let mut sweeps = SWEEPS;
     while jobs.len() < wanted.max_jobs {
         heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.position));
         let Some(best) = heads.pop() else { break };
+        if best.misplaced {
+            if sweeps > 0 && !holding {
+                sweeps -= 1;
+                best.lane.sweep(session, now, best.position, end)?;
+            }
+            heads.extend(best.claimable(session, now, best.position, end)?);
+            continue;
+        }
         // Two heads stand at one place when a job was moved between two looks; each step must get on.
         let second = heads.last().map_or(end, |head| head.position);
         let limit = second.max(best.position.next()).min(end);
         let missing = wanted.max_jobs - jobs.len();
         let taken = best.take(session, wanted, now, limit, missing)?;
-        let first_taken = taken.first().map_or(limit, Claimed::position);
-        if best.doubtful && best.position < first_taken && !holding {
-            best.lane.sweep(session, now, best.position, first_taken)?;
-        }
         if taken.len() < missing {
             let from = match taken.len() {
                 // The statement's own LIMIT ended it, not the stretch.
@@ -249,7 +277,7 @@ fn claim_heads(
                 _ => limit,
             };
             if from < end {
-                heads.extend(best.next(session, wanted, now, from, end)?);
+                heads.extend(best.next(session, now, from, end)?);
             }
         }
         jobs.extend(taken);
@@ -293,24 +321,30 @@ impl Head {
     fn next(
         &self,
         session: &Session,
-        wanted: &Wanted,
         now: Timestamp,
         from: Position,
         end: Position,
     ) -> Result<Option<Head>, Error> {
-        if self.source == Source::Ready {
-            return self.lane.ready(session, from, wanted.worst);
+        match self.source {
+            Source::Ready => self.lane.ready(session, now, from, end),
+            Source::Due => self.claimable(session, now, from, end),
         }
-        let rows = session.run(&PEEK_DUE, &self.lane.stretch(now, from, end))?;
-        Ok((rows.count() > 0).then(|| Head {
-            position: Position {
-                rank: rows.get(0, 1).expect("priority is NOT NULL"),
-                id: rows.get(0, 2).expect("id is NOT NULL"),
-            },
-            lane: self.lane.clone(),
-            source: Source::Due,
-            doubtful: false,
-        }))
+    }
+
+    /// The first job of the same lane from `from` on that is claimable, however many are not.
+    fn claimable(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        from: Position,
+        end: Position,
+    ) -> Result<Option<Head>, Error> {
+        let statement = match self.source {
+            Source::Ready => &CLAIMABLE_READY,
+            Source::Due => &CLAIMABLE_DUE,
+        };
+        let rows = session.run(statement, &self.lane.stretch(now, from, end))?;
+        Ok((rows.count() > 0).then(|| Head { source: self.source, ..read_head(&rows, 0) }))
     }
 }
 

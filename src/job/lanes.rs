@@ -48,8 +48,8 @@ pub struct Head {
     pub position: Position,
     pub lane: Lane,
     pub source: Source,
-    /// It has parents or an expiry, so it may turn out not to be claimable.
-    pub doubtful: bool,
+    /// It is expired, or has a parent that was retried after it was freed.
+    pub misplaced: bool,
 }
 
 /// The lanes that a claim may look at: every task of the queues, or the tasks given.
@@ -63,7 +63,12 @@ pub struct Lanes {
 macro_rules! head {
     () => {
         "job.queue, job.task, ~job.priority AS rank, job.id,
-         (job.expires IS NOT NULL OR job.parents <> '{}') AS doubtful"
+         ((job.expires IS NOT NULL AND job.expires <= $1)
+            OR (job.parents <> '{}' AND EXISTS (
+                SELECT
+                FROM minion.jobs AS parent
+                WHERE parent.id = ANY (job.parents)
+                  AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)))) AS misplaced"
     };
 }
 
@@ -109,7 +114,7 @@ static READY_OF_QUEUES: Statement = Statement::new(
     concat!(
         "WITH RECURSIVE head AS (
             SELECT first.*
-            FROM pg_catalog.unnest($1) AS wanted (queue)
+            FROM pg_catalog.unnest($2) AS wanted (queue)
             CROSS JOIN LATERAL (
                 SELECT ",
         head!(),
@@ -134,17 +139,17 @@ static READY_OF_QUEUES: Statement = Statement::new(
                 LIMIT 1
             ) AS next
         )
-        SELECT queue, task, rank, id, doubtful FROM head WHERE rank <= $2"
+        SELECT queue, task, rank, id, misplaced FROM head WHERE rank <= $3"
     ),
-    &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::INT4OID],
 )
 .in_index_order();
 
 static READY_OF_TASKS: Statement = Statement::new(
     concat!(
-        "SELECT head.queue, head.task, head.rank, head.id, head.doubtful
-        FROM pg_catalog.unnest($1) AS wanted (queue)
-        CROSS JOIN pg_catalog.unnest($3) AS asked (task)
+        "SELECT head.queue, head.task, head.rank, head.id, head.misplaced
+        FROM pg_catalog.unnest($2) AS wanted (queue)
+        CROSS JOIN pg_catalog.unnest($4) AS asked (task)
         CROSS JOIN LATERAL (
             SELECT ",
         head!(),
@@ -155,9 +160,9 @@ static READY_OF_TASKS: Statement = Statement::new(
             ORDER BY ~job.priority, job.id
             LIMIT 1
         ) AS head
-        WHERE head.rank <= $2"
+        WHERE head.rank <= $3"
     ),
-    &[pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
 
@@ -168,12 +173,12 @@ static READY_OF_LANE: Statement = Statement::new(
         " FROM minion.jobs AS job
         WHERE ",
         ready!(),
-        " AND job.queue = $1 AND job.task = $2
-          AND (~job.priority, job.id) >= ($3, $4) AND ~job.priority <= $5
-        ORDER BY ~job.priority, job.id
+        " AND ",
+        stretch!(),
+        " ORDER BY ~job.priority, job.id
         LIMIT 1"
     ),
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID],
+    STRETCH_TYPES,
 )
 .in_index_order();
 
@@ -182,7 +187,7 @@ static DUE_OF_QUEUES: Statement = Statement::new(
     concat!(
         "WITH RECURSIVE head AS (
             SELECT first.*
-            FROM pg_catalog.unnest($1) AS wanted (queue)
+            FROM pg_catalog.unnest($2) AS wanted (queue)
             CROSS JOIN LATERAL (
                 SELECT job.queue, job.task, job.parked_until
                 FROM minion.jobs AS job
@@ -205,50 +210,39 @@ static DUE_OF_QUEUES: Statement = Statement::new(
                 LIMIT 1
             ) AS next
         )
-        SELECT DISTINCT queue, task FROM head WHERE parked_until <= $2"
+        SELECT DISTINCT queue, task FROM head WHERE parked_until <= $1"
     ),
-    &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
 
 static DUE_OF_TASKS: Statement = Statement::new(
     concat!(
         "SELECT DISTINCT head.queue, head.task
-        FROM pg_catalog.unnest($1) AS wanted (queue)
+        FROM pg_catalog.unnest($2) AS wanted (queue)
         CROSS JOIN pg_catalog.unnest($3) AS asked (task)
         CROSS JOIN LATERAL (
             SELECT job.queue, job.task
             FROM minion.jobs AS job
             WHERE ",
         parked!(),
-        " AND job.queue = wanted.queue AND job.task = asked.task AND job.parked_until <= $2
+        " AND job.queue = wanted.queue AND job.task = asked.task AND job.parked_until <= $1
             ORDER BY job.parked_until
             LIMIT 1
         ) AS head"
     ),
-    &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
 
 impl Lanes {
-    fn run(
-        &self,
-        session: &Session,
-        all: &Statement,
-        of_tasks: &Statement,
-        second: Param,
-    ) -> Result<Rows, Error> {
-        let queues = Param::from(self.queues);
-        match self.tasks {
-            None => session.run(all, &[queues, second]),
-            Some(tasks) => session.run(of_tasks, &[queues, second, tasks.into()]),
-        }
-    }
-
     /// The first ready job of each lane, best first; none of a lane whose first is worse than `worst`.
-    pub fn ready(&self, session: &Session, worst: i32) -> Result<Vec<Head>, Error> {
-        let rows = self.run(session, &READY_OF_QUEUES, &READY_OF_TASKS, worst.into())?;
-        let mut heads: Vec<_> = (0..rows.count()).map(|row| ready_head(&rows, row)).collect();
+    pub fn ready(&self, session: &Session, now: Timestamp, worst: i32) -> Result<Vec<Head>, Error> {
+        let rows = match self.tasks {
+            None => session.run(&READY_OF_QUEUES, params![now, self.queues, worst])?,
+            Some(tasks) => session.run(&READY_OF_TASKS, params![now, self.queues, worst, tasks])?,
+        };
+        let mut heads: Vec<_> = (0..rows.count()).map(|row| read_head(&rows, row)).collect();
         heads.sort_unstable_by_key(|head| head.position);
         // A queue or task that was named twice.
         heads.dedup_by_key(|head| head.position);
@@ -257,7 +251,10 @@ impl Lanes {
 
     /// The lanes in which a parked job's time has come.
     pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
-        let rows = self.run(session, &DUE_OF_QUEUES, &DUE_OF_TASKS, now.into())?;
+        let rows = match self.tasks {
+            None => session.run(&DUE_OF_QUEUES, params![now, self.queues])?,
+            Some(tasks) => session.run(&DUE_OF_TASKS, params![now, self.queues, tasks])?,
+        };
         Ok((0..rows.count()).map(|row| lane(&rows, row)).collect())
     }
 }
@@ -269,18 +266,16 @@ impl Lane {
         params![now, queue, task, from.rank, from.id, to.rank, to.id].into()
     }
 
-    /// The first ready job from `from` on.
+    /// The first ready job of a stretch.
     pub fn ready(
         &self,
         session: &Session,
+        now: Timestamp,
         from: Position,
-        worst: i32,
+        to: Position,
     ) -> Result<Option<Head>, Error> {
-        let rows = session.run(
-            &READY_OF_LANE,
-            params![self.queue.as_str(), self.task.as_str(), from.rank, from.id, worst],
-        )?;
-        Ok((rows.count() > 0).then(|| ready_head(&rows, 0)))
+        let rows = session.run(&READY_OF_LANE, &self.stretch(now, from, to))?;
+        Ok((rows.count() > 0).then(|| read_head(&rows, 0)))
     }
 }
 
@@ -291,14 +286,15 @@ fn lane(rows: &Rows, row: usize) -> Lane {
     }
 }
 
-fn ready_head(rows: &Rows, row: usize) -> Head {
+/// A head as the statements of this kind return it.
+pub fn read_head(rows: &Rows, row: usize) -> Head {
     Head {
         lane: lane(rows, row),
         position: Position {
             rank: rows.get(row, 3).expect("priority is NOT NULL"),
             id: rows.get(row, 4).expect("id is NOT NULL"),
         },
-        doubtful: rows.get(row, 5).expect("a boolean expression over IS NULL and NOT NULL columns"),
+        misplaced: rows.get(row, 5).expect("OR of expressions that are not NULL"),
         source: Source::Ready,
     }
 }

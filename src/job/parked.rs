@@ -31,23 +31,28 @@ static LOCK_DUE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// Of the ready jobs that a claim has passed over, those that should not be ready: expired, or with a parent
+/// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, or with a parent
 /// that was retried after they were freed.
 static LOCK_MISPLACED: Statement = Statement::new(
     concat!(
         "SELECT job.id
         FROM minion.jobs AS job
-        WHERE ",
+        WHERE job.id = ANY (ARRAY(
+            SELECT job.id
+            FROM minion.jobs AS job
+            WHERE ",
         ready!(),
         " AND ",
         stretch!(),
+        " ORDER BY ~job.priority, job.id
+            LIMIT 1000
+        )) AND ",
+        ready!(),
         " AND (job.expires <= $1 OR (job.parents <> '{}' AND EXISTS (
             SELECT
             FROM minion.jobs AS parent
             WHERE parent.id = ANY (job.parents)
               AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1))))
-        ORDER BY ~job.priority, job.id
-        LIMIT 1000
         FOR UPDATE SKIP LOCKED"
     ),
     STRETCH_TYPES,
@@ -124,8 +129,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes out of the way what a claim has passed over and can't run; a batch of it, so that no single
-    /// claim pays for a whole backlog that has expired.
+    /// Takes the jobs that can't run out of the way of claims, a batch of them.
     pub fn sweep(
         &self,
         session: &Session,

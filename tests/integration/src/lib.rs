@@ -58,8 +58,8 @@ fn connect(database: &str) -> Client {
         .port(set("PGPORT").parse().expect("PGPORT is a number"))
         .user(&set("PGUSER"))
         .dbname(database)
-        // Whoever waits for a lock that long waits for ever.
-        .options("-c lock_timeout=60s")
+        // What takes that long takes for ever.
+        .options("-c lock_timeout=60s -c statement_timeout=240s")
         .connect(NoTls)
         .unwrap()
 }
