@@ -53,6 +53,14 @@ macro_rules! claimable {
     };
 }
 
+/// Of one priority in a lane, from one id up to, not including, another. A comparison of (priority, id) pairs
+/// would not do as an end: the server's index scan goes on to the end of the priority after it has failed.
+macro_rules! same_rank {
+    () => {
+        "job.queue = $2 AND job.task = $3 AND ~job.priority = $4 AND job.id >= $5 AND job.id < $6"
+    };
+}
+
 macro_rules! take {
     () => {
         "UPDATE minion.jobs AS job
@@ -70,14 +78,14 @@ macro_rules! returning {
 static TAKE_ONE: Statement = Statement::new(
     concat!(
         take!(),
-        "$8
+        "$7
         WHERE job.id = (
             SELECT job.id
             FROM minion.jobs AS job
             WHERE ",
         ready!(),
         " AND ",
-        stretch!(),
+        same_rank!(),
         " AND ",
         claimable!(),
         " ORDER BY ~job.priority, job.id
@@ -92,12 +100,20 @@ static TAKE_ONE: Statement = Statement::new(
         pg_sys::TEXTOID,
         pg_sys::INT4OID,
         pg_sys::INT8OID,
-        pg_sys::INT4OID,
         pg_sys::INT8OID,
         pg_sys::INT8OID,
     ],
 )
 .in_index_order();
+
+const SAME_RANK_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::INT8OID,
+];
 
 /// LIMIT 1000 is for the planner; the call says where to stop before that.
 static LOCK_READY: Statement = Statement::new(
@@ -107,14 +123,14 @@ static LOCK_READY: Statement = Statement::new(
         WHERE ",
         ready!(),
         " AND ",
-        stretch!(),
+        same_rank!(),
         " AND ",
         claimable!(),
         " ORDER BY ~job.priority, job.id
         LIMIT 1000
         FOR UPDATE SKIP LOCKED"
     ),
-    STRETCH_TYPES,
+    SAME_RANK_TYPES,
 )
 .in_index_order();
 
@@ -125,14 +141,14 @@ static LOCK_DUE: Statement = Statement::new(
         WHERE ",
         parked!(),
         " AND job.parked_until <= $1 AND ",
-        stretch!(),
+        same_rank!(),
         " AND ",
         claimable!(),
         " ORDER BY ~job.priority, job.id
         LIMIT 1000
         FOR UPDATE SKIP LOCKED"
     ),
-    STRETCH_TYPES,
+    SAME_RANK_TYPES,
 );
 
 static CLAIMABLE_DUE: Statement = Statement::new(
@@ -267,7 +283,7 @@ fn claim_heads(
         }
         // Two heads stand at one place when a job was moved between two looks; each step must get on.
         let second = heads.last().map_or(end, |head| head.position);
-        let limit = second.max(best.position.next()).min(end);
+        let limit = second.max(best.position.next()).min(end).within(best.position.rank);
         let missing = wanted.max_jobs - jobs.len();
         let taken = best.take(session, wanted, now, limit, missing)?;
         if taken.len() < missing {
@@ -289,7 +305,7 @@ fn claim_heads(
 const STATEMENT_LIMIT: usize = 1_000;
 
 impl Head {
-    /// Claims at most `missing` jobs between the head and `limit`.
+    /// Claims at most `missing` jobs between the head and `limit`, which has the same rank.
     fn take(
         &self,
         session: &Session,
@@ -298,16 +314,19 @@ impl Head {
         limit: Position,
         missing: usize,
     ) -> Result<Vec<Claimed>, Error> {
-        let mut stretch = self.lane.stretch(now, self.position, limit);
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let Position { rank, id } = self.position;
         if missing == 1 && self.source == Source::Ready {
-            stretch.push(wanted.worker.into());
-            return Ok(claimed(session, &session.run(&TAKE_ONE, &stretch)?));
+            let params = params![now, queue, task, rank, id, limit.id, wanted.worker];
+            return Ok(claimed(session, &session.run(&TAKE_ONE, params)?));
         }
         let lock = match self.source {
             Source::Ready => &LOCK_READY,
             Source::Due => &LOCK_DUE,
         };
-        let ids: Vec<i64> = session.run_at_most(lock, &stretch, missing)?.column(1);
+        let ids: Vec<i64> = session
+            .run_at_most(lock, params![now, queue, task, rank, id, limit.id], missing)?
+            .column(1);
         if ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -20,6 +20,11 @@ impl Position {
     /// Before every job.
     pub const FIRST: Position = Position { rank: i32::MIN, id: i64::MIN };
 
+    /// This position, or the end of a rank that comes before it.
+    pub fn within(self, rank: i32) -> Position {
+        if self.rank == rank { self } else { Position { rank, id: i64::MAX } }
+    }
+
     /// The one right after it.
     pub fn next(self) -> Position {
         Position { id: self.id.saturating_add(1), ..self }

@@ -447,7 +447,7 @@ AS 'MODULE_PATHNAME', 'finish_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:81
+-- src/lock.rs:82
 -- minion::lock::is_locked
 CREATE  FUNCTION "is_locked"(
 	"name" TEXT /* Option < & str > */
@@ -457,7 +457,7 @@ AS 'MODULE_PATHNAME', 'is_locked_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:52
+-- src/lock.rs:53
 -- minion::lock::lock
 CREATE  FUNCTION "lock"(
 	"name" TEXT, /* Option < & str > */
@@ -513,7 +513,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair.rs:231
+-- src/repair.rs:232
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -556,7 +556,7 @@ AS 'MODULE_PATHNAME', 'retry_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:93
+-- src/lock.rs:94
 -- minion::lock::unlock
 CREATE  FUNCTION "unlock"(
 	"name" TEXT /* Option < & str > */

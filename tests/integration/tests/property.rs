@@ -470,7 +470,7 @@ impl Run {
 
 #[test]
 fn after_any_operation_a_claim_gets_what_the_rules_say_in_their_order() {
-    for seed in seeds(12) {
+    for seed in seeds(6) {
         let database = Database::new();
         let mut run = Run::new(&database, seed, 1);
         for _ in 0..300 {
@@ -490,7 +490,7 @@ fn after_any_operation_a_claim_gets_what_the_rules_say_in_their_order() {
 /// gives up. When all have ended, what they did to each other's jobs must have left the queue right.
 #[test]
 fn after_any_overlap_of_transactions_a_claim_gets_what_the_rules_say_in_their_order() {
-    for seed in seeds(12) {
+    for seed in seeds(6) {
         let database = Database::new();
         let mut run = Run::new(&database, seed, 3);
         for _ in 0..60 {
