@@ -154,11 +154,17 @@ COMMENT ON FUNCTION minion.is_unresolved(minion.job_state, timestamptz, bool, ti
 COMMENT ON FUNCTION minion.job_inserted() IS
 'Internal: trigger function that puts a new job where it belongs and tells waiting workers.';
 
+COMMENT ON FUNCTION minion.job_added() IS
+'Internal: trigger function that enters a new job among the children of its parents.';
+
 COMMENT ON FUNCTION minion.job_updated() IS
 'Internal: trigger function that moves a job whose facts changed, wakes its children when it is done, and tells waiting workers.';
 
 COMMENT ON FUNCTION minion.job_deleted() IS
 'Internal: trigger function that lets the children of a removed job go on.';
+
+COMMENT ON FUNCTION minion.jobs_truncated() IS
+'Internal: trigger function that empties minion.children with minion.jobs.';
 
 -- Jobs: type, table, constraints, indexes, triggers
 
@@ -202,8 +208,13 @@ COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those w
 COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
 COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
 COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
-COMMENT ON INDEX minion.jobs_parents IS 'For the children in list_jobs(), and the finished parents that repair() has to keep.';
 COMMENT ON INDEX minion.jobs_notes IS 'For the notes filter of list_jobs().';
+
+COMMENT ON TABLE minion.children IS
+'Written by triggers alone, from minion.jobs: the parents of each job that has any, for the look-up from a parent to its children.';
+COMMENT ON COLUMN minion.children.id IS 'The job that has parents.';
+COMMENT ON COLUMN minion.children.parents IS 'Its parents, as in minion.jobs.';
+COMMENT ON INDEX minion.children_parents IS 'For the children in list_jobs(), and the finished parents that repair() has to keep.';
 
 
 -- Workers
@@ -263,5 +274,7 @@ COMMENT ON SEQUENCE minion.locks_id_seq IS 'Ids of locks.';
 COMMENT ON SEQUENCE minion.schedules_id_seq IS 'Ids of schedules.';
 
 COMMENT ON TRIGGER jobs_inserted ON minion.jobs IS 'Puts new jobs where they belong and tells waiting workers.';
+COMMENT ON TRIGGER jobs_added ON minion.jobs IS 'Enters new jobs among the children of their parents.';
 COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts changed, wakes the children of those that are done, and tells waiting workers.';
 COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';
+COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too.';

@@ -67,7 +67,7 @@ GRANT EXECUTE ON FUNCTION
     minion.stats(),
     minion.history()
 TO minion_reader, minion_worker, minion_admin;
-GRANT SELECT ON minion.jobs, minion.workers, minion.locks, minion.schedules
+GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules
 TO minion_reader, minion_worker, minion_admin;
 GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, minion_admin;
 

@@ -21,8 +21,9 @@ BEGIN ATOMIC
     SELECT job.id, job.args, job.attempts,
         ARRAY(
             SELECT child.id
-            FROM minion.jobs AS child
-            WHERE child.parents @> ARRAY[job.id] AND child.parents <> '{}'
+            FROM minion.children AS child
+            WHERE child.parents @> ARRAY[job.id]
+              AND EXISTS (SELECT FROM minion.jobs AS visible WHERE visible.id = child.id)
             ORDER BY child.id
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,

@@ -37,7 +37,12 @@ CREATE TABLE minion.jobs (
     CONSTRAINT jobs_args_is_array CHECK (jsonb_typeof(args) = 'array'),
     CONSTRAINT jobs_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
     CONSTRAINT jobs_attempts_is_positive CHECK (attempts >= 1)
-);
+)
+-- Dead rows come with each claim and finish, however many finished jobs are kept; docs/operations.md has figures.
+WITH (autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_scale_factor = 0.01);
+
+-- Compressing thousands of ids takes longer than writing them.
+ALTER TABLE minion.jobs ALTER COLUMN parents SET STORAGE EXTERNAL;
 
 ALTER SEQUENCE minion.jobs_id_seq OWNED BY minion.jobs.id;
 
@@ -64,9 +69,20 @@ CREATE INDEX jobs_failed ON minion.jobs (finished, id) WHERE state = 'failed';
 CREATE INDEX jobs_expiring ON minion.jobs (expires, id)
     WHERE state = 'inactive' AND expires IS NOT NULL;
 
--- children in list_jobs, and the finished parents that repair must keep.
-CREATE INDEX jobs_parents ON minion.jobs USING gin (parents) WHERE parents <> '{}';
 CREATE INDEX jobs_notes ON minion.jobs USING gin (notes) WHERE notes <> '{}';
+
+-- The look-up from a parent to its children, for list_jobs and for the finished parents that repair must
+-- keep. An index on jobs itself would take in all of a job's parents again at each change of its state.
+-- Triggers write it, also while a dump is restored: it holds nothing that jobs does not.
+CREATE TABLE minion.children (
+    id      bigint NOT NULL,
+    parents bigint[] NOT NULL,
+    CONSTRAINT children_pkey PRIMARY KEY (id)
+);
+
+ALTER TABLE minion.children ALTER COLUMN parents SET STORAGE EXTERNAL;
+
+CREATE INDEX children_parents ON minion.children USING gin (parents);
 
 CREATE SEQUENCE minion.workers_id_seq;
 

@@ -26,8 +26,10 @@ extension_sql_file!(
     requires = [
         "place",
         job::triggers::job_inserted,
+        job::triggers::job_added,
         job::triggers::job_updated,
-        job::triggers::job_deleted
+        job::triggers::job_deleted,
+        job::triggers::jobs_truncated
     ]
 );
 extension_sql_file!("../sql/readers.sql", name = "readers", requires = ["tables"]);

@@ -46,9 +46,9 @@ static REMOVE_FINISHED: Statement = Statement::new(
         WHERE old.id = ANY ($1) AND old.state = $2::minion.job_state AND old.finished <= ($3 - $4)
           AND NOT EXISTS (
             SELECT
-            FROM minion.jobs AS child
-            WHERE child.parents @> ARRAY[old.id] AND child.parents <> '{}'
-              AND child.state <> $2::minion.job_state)
+            FROM minion.children AS family
+            JOIN minion.jobs AS child ON child.id = family.id
+            WHERE family.parents @> ARRAY[old.id] AND child.state <> $2::minion.job_state)
         ORDER BY old.id
         FOR UPDATE SKIP LOCKED))",
     &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
@@ -260,6 +260,7 @@ fn repair() -> Result<
         let abandoned = fail_abandoned(session, now)?;
         let stuck = fail_stuck(session, now, &STUCK_READY, i32::MIN)?
             + fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
+        job::place_due(session, clock())?;
         Ok((workers, removed, expired, abandoned, stuck))
     })?;
     Ok(TableIterator::once(did))

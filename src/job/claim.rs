@@ -4,7 +4,7 @@
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
 use super::lanes::{
-    Head, Lanes, Position, STRETCH_TYPES, Source, parked, read_head, ready, stretch,
+    Head, Lanes, Position, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
 };
 use crate::error::Error;
 use crate::shared::wake::Pauses;
@@ -38,18 +38,19 @@ impl Claimed {
     }
 }
 
-/// The facts that allow a job to run; $1 is the clock. Its parents are asked again here: one may have been
-/// retried since the job was freed.
-macro_rules! claimable {
+/// The facts of its own that allow a job to run; $1 is the clock.
+macro_rules! startable {
     () => {
         "job.state = 'inactive'
          AND job.delayed <= $1
-         AND (job.expires IS NULL OR job.expires > $1)
-         AND (job.parents = '{}' OR NOT EXISTS (
-            SELECT
-            FROM minion.jobs AS parent
-            WHERE parent.id = ANY (job.parents)
-              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)))"
+         AND (job.expires IS NULL OR job.expires > $1)"
+    };
+}
+
+/// All that allows it. Its parents are asked again: one may have been retried since the job was freed.
+macro_rules! claimable {
+    () => {
+        concat!(startable!(), " AND NOT ", blocked!())
     };
 }
 
@@ -58,6 +59,14 @@ macro_rules! claimable {
 macro_rules! same_rank {
     () => {
         "job.queue = $2 AND job.task = $3 AND ~job.priority = $4 AND job.id >= $5 AND job.id < $6"
+    };
+}
+
+/// The claimable jobs of such a stretch. This call has just asked the parents of its first one, $5; had its
+/// own facts changed since, it would stand elsewhere.
+macro_rules! claimable_of_same_rank {
+    () => {
+        concat!(same_rank!(), " AND ", startable!(), " AND (job.id = $5 OR NOT ", blocked!(), ")")
     };
 }
 
@@ -85,9 +94,7 @@ static TAKE_ONE: Statement = Statement::new(
             WHERE ",
         ready!(),
         " AND ",
-        same_rank!(),
-        " AND ",
-        claimable!(),
+        claimable_of_same_rank!(),
         " ORDER BY ~job.priority, job.id
             LIMIT 1
             FOR UPDATE SKIP LOCKED
@@ -106,83 +113,68 @@ static TAKE_ONE: Statement = Statement::new(
 )
 .in_index_order();
 
-const SAME_RANK_TYPES: &[pg_sys::Oid] = &[
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::INT4OID,
-    pg_sys::INT8OID,
-    pg_sys::INT8OID,
-];
+macro_rules! due {
+    () => {
+        concat!(parked!(), " AND job.parked_until <= $1")
+    };
+}
 
-/// LIMIT 1000 is for the planner; the call says where to stop before that.
-static LOCK_READY: Statement = Statement::new(
-    concat!(
-        "SELECT job.id
-        FROM minion.jobs AS job
-        WHERE ",
-        ready!(),
-        " AND ",
-        same_rank!(),
-        " AND ",
-        claimable!(),
-        " ORDER BY ~job.priority, job.id
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED"
-    ),
-    SAME_RANK_TYPES,
-)
-.in_index_order();
+/// Locks jobs of one priority in a lane. LIMIT 1000 is for the planner; the call says where to stop before
+/// that.
+macro_rules! lock {
+    ($source:expr) => {
+        Statement::new(
+            concat!(
+                "SELECT job.id
+                FROM minion.jobs AS job
+                WHERE ",
+                $source,
+                " AND ",
+                claimable_of_same_rank!(),
+                " ORDER BY ~job.priority, job.id
+                LIMIT 1000
+                FOR UPDATE SKIP LOCKED"
+            ),
+            &[
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::INT4OID,
+                pg_sys::INT8OID,
+                pg_sys::INT8OID,
+            ],
+        )
+        .in_index_order()
+    };
+}
 
-static LOCK_DUE: Statement = Statement::new(
-    concat!(
-        "SELECT job.id
-        FROM minion.jobs AS job
-        WHERE ",
-        parked!(),
-        " AND job.parked_until <= $1 AND ",
-        same_rank!(),
-        " AND ",
-        claimable!(),
-        " ORDER BY ~job.priority, job.id
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED"
-    ),
-    SAME_RANK_TYPES,
-);
+static LOCK_READY: Statement = lock!(ready!());
+static LOCK_DUE: Statement = lock!(due!());
 
-static CLAIMABLE_DUE: Statement = Statement::new(
-    concat!(
-        "SELECT job.queue, job.task, ~job.priority, job.id, false
-        FROM minion.jobs AS job
-        WHERE ",
-        parked!(),
-        " AND job.parked_until <= $1 AND ",
-        stretch!(),
-        " AND ",
-        claimable!(),
-        " ORDER BY ~job.priority, job.id
-        LIMIT 1"
-    ),
-    STRETCH_TYPES,
-);
+/// The first job of a stretch that can run, however many before it can't.
+macro_rules! first_claimable {
+    ($source:expr) => {
+        Statement::new(
+            concat!(
+                "SELECT job.queue, job.task, ~job.priority, job.id, false
+                FROM minion.jobs AS job
+                WHERE ",
+                $source,
+                " AND ",
+                stretch!(),
+                " AND ",
+                claimable!(),
+                " ORDER BY ~job.priority, job.id
+                LIMIT 1"
+            ),
+            STRETCH_TYPES,
+        )
+        .in_index_order()
+    };
+}
 
-static CLAIMABLE_READY: Statement = Statement::new(
-    concat!(
-        "SELECT job.queue, job.task, ~job.priority, job.id, false
-        FROM minion.jobs AS job
-        WHERE ",
-        ready!(),
-        " AND ",
-        stretch!(),
-        " AND ",
-        claimable!(),
-        " ORDER BY ~job.priority, job.id
-        LIMIT 1"
-    ),
-    STRETCH_TYPES,
-)
-.in_index_order();
+static CLAIMABLE_READY: Statement = first_claimable!(ready!());
+static CLAIMABLE_DUE: Statement = first_claimable!(due!());
 
 static TAKE: Statement = Statement::new(
     concat!(take!(), "$2 WHERE job.id = ANY ($3)", returning!()),
@@ -228,14 +220,14 @@ pub fn claim(
     }
     // Others may have taken, or be freeing, all that the first look saw: that is no empty queue yet.
     let mut pauses = Pauses::new();
-    for _ in 0..TRIES {
+    for attempt in 1.. {
         let (saw_jobs, jobs) = claim_heads(session, wanted, now, holding)?;
-        if !jobs.is_empty() || !saw_jobs {
+        if !jobs.is_empty() || !saw_jobs || attempt == TRIES {
             return Ok(jobs);
         }
         pauses.pause(PATIENCE);
     }
-    Ok(Vec::new())
+    unreachable!("the loop returns")
 }
 
 /// How many batches of misplaced jobs one claim takes out of the way, so that none pays for a whole backlog
@@ -243,7 +235,7 @@ pub fn claim(
 const SWEEPS: usize = 2;
 
 /// How often, and how long at most in between, a claim looks again that saw jobs and got none.
-const TRIES: usize = 3;
+const TRIES: usize = 6;
 const PATIENCE: Duration = Duration::from_millis(2);
 
 fn claim_heads(

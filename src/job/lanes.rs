@@ -64,16 +64,38 @@ pub struct Lanes {
     pub tasks: Option<TextArray>,
 }
 
+/// Whether a parent of `job` is not done at $1. The newest is looked at first: parents mostly finish oldest
+/// first.
+macro_rules! blocked {
+    () => {
+        "(job.parents <> '{}' AND (
+            SELECT parent.id
+            FROM minion.jobs AS parent
+            WHERE parent.id = ANY (job.parents)
+              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)
+            ORDER BY parent.id DESC
+            LIMIT 1
+         ) IS NOT NULL)"
+    };
+}
+pub(super) use blocked;
+
+/// Whether `job`, which stands among the ready ones, can't run at $1.
+macro_rules! misplaced {
+    () => {
+        concat!("((job.expires IS NOT NULL AND job.expires <= $1) OR ", blocked!(), ")")
+    };
+}
+pub(super) use misplaced;
+
 /// The columns of a [`Head`] among the jobs aliased `job`.
 macro_rules! head {
     () => {
-        "job.queue, job.task, ~job.priority AS rank, job.id,
-         ((job.expires IS NOT NULL AND job.expires <= $1)
-            OR (job.parents <> '{}' AND EXISTS (
-                SELECT
-                FROM minion.jobs AS parent
-                WHERE parent.id = ANY (job.parents)
-                  AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)))) AS misplaced"
+        concat!(
+            "job.queue, job.task, ~job.priority AS rank, job.id, ",
+            misplaced!(),
+            " AS misplaced"
+        )
     };
 }
 
@@ -239,6 +261,44 @@ static DUE_OF_TASKS: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
+
+/// The same over all queues.
+static DUE_ANYWHERE: Statement = Statement::new(
+    concat!(
+        "WITH RECURSIVE head AS (
+            SELECT first.*
+            FROM (
+                SELECT job.queue, job.task, job.parked_until
+                FROM minion.jobs AS job
+                WHERE ",
+        parked!(),
+        " ORDER BY job.queue, job.task, job.parked_until
+                LIMIT 1
+            ) AS first
+          UNION ALL
+            SELECT next.*
+            FROM head
+            CROSS JOIN LATERAL (
+                SELECT job.queue, job.task, job.parked_until
+                FROM minion.jobs AS job
+                WHERE ",
+        parked!(),
+        " AND (job.queue, job.task) > (head.queue, head.task)
+                ORDER BY job.queue, job.task, job.parked_until
+                LIMIT 1
+            ) AS next
+        )
+        SELECT queue, task FROM head WHERE parked_until <= $1"
+    ),
+    &[pg_sys::TIMESTAMPTZOID],
+)
+.in_index_order();
+
+/// The lanes of all queues in which a parked job's time has come.
+pub fn all_due(session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
+    let rows = session.run(&DUE_ANYWHERE, params![now])?;
+    Ok((0..rows.count()).map(|row| lane(&rows, row)).collect())
+}
 
 impl Lanes {
     /// The first ready job of each lane, best first; none of a lane whose first is worse than `worst`.

@@ -12,3 +12,4 @@ mod parked;
 pub mod triggers;
 
 pub use complete::fail;
+pub use parked::place_due;

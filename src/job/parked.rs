@@ -8,7 +8,9 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{Lane, Lanes, Position, STRETCH_TYPES, parked, ready, stretch};
+use super::lanes::{
+    Lane, Lanes, Position, STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch,
+};
 use crate::error::Error;
 use crate::statement::{Param, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
@@ -48,12 +50,9 @@ static LOCK_MISPLACED: Statement = Statement::new(
             LIMIT 1000
         )) AND ",
         ready!(),
-        " AND (job.expires <= $1 OR (job.parents <> '{}' AND EXISTS (
-            SELECT
-            FROM minion.jobs AS parent
-            WHERE parent.id = ANY (job.parents)
-              AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1))))
-        FOR UPDATE SKIP LOCKED"
+        " AND ",
+        misplaced!(),
+        " FOR UPDATE SKIP LOCKED"
     ),
     STRETCH_TYPES,
 )
@@ -63,16 +62,11 @@ static LOCK_MISPLACED: Statement = Statement::new(
 /// looked for without locks first, so that a child whose thousands of parents are all done is gone through
 /// once. $1 the clock, $2 their ids.
 static PLACE: Statement = Statement::new(
-    "WITH child AS MATERIALIZED (
-        SELECT id, delayed, expires, parents, lax,
-            CASE WHEN parents <> '{}' THEN (
-                SELECT parent.id
-                FROM minion.jobs AS parent
-                WHERE parent.id = ANY (job.parents)
-                  AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)
-                ORDER BY parent.id DESC
-                LIMIT 1
-            ) END IS NOT NULL AS blocked
+    concat!(
+        "WITH child AS MATERIALIZED (
+        SELECT id, delayed, expires, parents, lax, ",
+        blocked!(),
+        " AS blocked
         FROM minion.jobs AS job
         WHERE id = ANY ($2)
     ),
@@ -102,9 +96,17 @@ static PLACE: Statement = Statement::new(
         END
     FROM placed
     WHERE job.id = placed.id
-    RETURNING job.parked_until IS NULL",
+    RETURNING job.parked_until IS NULL"
+    ),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
-);
+)
+.in_index_order();
+
+/// Sees to every job whose time has come, whatever its lane: for repair, as a worker that claims inside of
+/// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
+pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
+    all_due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, usize::MAX))
+}
 
 impl Lanes {
     /// Frees a batch of due jobs in each lane.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::shared::wake;
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
-use crate::statement::{Session, Statement, Timestamp, as_owner_of_table, clock, params};
+use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, clock, params};
 use pgrx::enum_helper::lookup_enum_by_oid;
 use pgrx::prelude::*;
 use pgrx::{AllocatedByPostgres, AllocatedByRust, WhoAllocated};
@@ -58,6 +58,18 @@ static WAKE: Statement = Statement::latest(
 )
 .in_index_order();
 
+static SET_PARENTS: Statement = Statement::new(
+    "INSERT INTO minion.children (id, parents)
+    VALUES ($1, $2)
+    ON CONFLICT (id) DO UPDATE SET parents = excluded.parents",
+    &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+);
+
+static CLEAR_PARENTS: Statement =
+    Statement::new("DELETE FROM minion.children WHERE id = $1", &[pg_sys::INT8OID]);
+
+static CLEAR_ALL_PARENTS: Statement = Statement::new("TRUNCATE minion.children", &[]);
+
 /// Where an inactive job stands by its facts: None is ready; infinity is expired; a time to come, delayed;
 /// now, it has a parent that is not done, and the next claim looks closer. Locks nothing: an enqueue in a
 /// long transaction must not hold up its parents.
@@ -89,9 +101,22 @@ fn announce(parked_until: Option<Timestamp>, now: Timestamp) {
 
 fn wake_children(trigger: &PgTrigger, job: &Row, failed: bool, gone: bool) -> Result<(), Error> {
     let id: Option<i64> = job.get(Column::Id);
-    as_owner_of_table(trigger, || {
-        Session::with(|session| session.run(&WAKE, params![id, failed, gone]).map(drop))
-    })
+    write(trigger, &WAKE, params![id, failed, gone])
+}
+
+/// Keeps the look-up from parents to children as the job says.
+fn set_parents(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {
+    let id: Option<i64> = job.get(Column::Id);
+    if job.has_parents() {
+        let parents: Option<BigintArray> = job.get(Column::Parents);
+        return write(trigger, &SET_PARENTS, params![id, parents]);
+    }
+    write(trigger, &CLEAR_PARENTS, params![id])
+}
+
+/// Changes other rows than the one the trigger is called for.
+fn write(trigger: &PgTrigger, statement: &Statement, params: &[Param]) -> Result<(), Error> {
+    as_owner_of_table(trigger, || Session::with(|session| session.run(statement, params).map(drop)))
 }
 
 fn state(job: &Row) -> String {
@@ -125,6 +150,18 @@ fn set<T: IntoDatum>(tuple: &mut PgHeapTuple<AllocatedByRust>, column: Column, v
     tuple.set_by_index(number, value).expect("the column has this type");
 }
 
+/// Enters a new job among the children of its parents, now that it is certain to be there.
+#[pg_trigger]
+fn job_added<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
+    let job = Row::first(trigger);
+    if job.has_parents() {
+        set_parents(trigger, &job)?;
+    }
+    Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+}
+
 /// Moves a job whose facts have changed, and sees to its children when it is done.
 #[pg_trigger]
 fn job_updated<'a>(
@@ -133,22 +170,25 @@ fn job_updated<'a>(
     let (old, new) = (Row::first(trigger), Row::second(trigger));
     let same_state = new.has_same(&old, Column::State);
     let same_expiry = new.has_same(&old, Column::Expires);
+    let same_parents = new.has_same(&old, Column::Parents);
+    if !same_parents {
+        set_parents(trigger, &new)?;
+    }
     match state(&new).as_str() {
         "inactive" => {
             let now = clock();
             let until: Option<Timestamp> = new.get(Column::ParkedUntil);
-            let facts = [Column::Delayed, Column::Lax, Column::Parents];
-            let changed = !same_state
-                || !same_expiry
-                || facts.into_iter().any(|fact| !new.has_same(&old, fact));
+            let changed = !(same_state
+                && same_expiry
+                && same_parents
+                && new.has_same(&old, Column::Delayed)
+                && new.has_same(&old, Column::Lax));
             let place = if changed { place(trigger, &new, now)? } else { until };
             let watches = changed && new.get::<i64>(Column::WaitsFor).is_some();
             if place != until || watches {
                 // Its own trigger call announces it.
                 let id: Option<i64> = new.get(Column::Id);
-                as_owner_of_table(trigger, || {
-                    Session::with(|session| session.run(&MOVE, params![id, place]).map(drop))
-                })?;
+                write(trigger, &MOVE, params![id, place])?;
             } else {
                 announce(until, now);
             }
@@ -173,5 +213,17 @@ fn job_deleted<'a>(
     if state(&job) != "finished" {
         wake_children(trigger, &job, false, true)?;
     }
+    if job.has_parents() {
+        write(trigger, &CLEAR_PARENTS, params![job.get::<i64>(Column::Id)])?;
+    }
+    Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+}
+
+/// Without jobs there are no children.
+#[pg_trigger]
+fn jobs_truncated<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
+    write(trigger, &CLEAR_ALL_PARENTS, &[])?;
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }

@@ -48,7 +48,12 @@ CREATE TABLE minion.jobs (
     CONSTRAINT jobs_args_is_array CHECK (jsonb_typeof(args) = 'array'),
     CONSTRAINT jobs_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
     CONSTRAINT jobs_attempts_is_positive CHECK (attempts >= 1)
-);
+)
+-- Dead rows come with each claim and finish, however many finished jobs are kept; docs/operations.md has figures.
+WITH (autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_scale_factor = 0.01);
+
+-- Compressing thousands of ids takes longer than writing them.
+ALTER TABLE minion.jobs ALTER COLUMN parents SET STORAGE EXTERNAL;
 
 ALTER SEQUENCE minion.jobs_id_seq OWNED BY minion.jobs.id;
 
@@ -75,9 +80,20 @@ CREATE INDEX jobs_failed ON minion.jobs (finished, id) WHERE state = 'failed';
 CREATE INDEX jobs_expiring ON minion.jobs (expires, id)
     WHERE state = 'inactive' AND expires IS NOT NULL;
 
--- children in list_jobs, and the finished parents that repair must keep.
-CREATE INDEX jobs_parents ON minion.jobs USING gin (parents) WHERE parents <> '{}';
 CREATE INDEX jobs_notes ON minion.jobs USING gin (notes) WHERE notes <> '{}';
+
+-- The look-up from a parent to its children, for list_jobs and for the finished parents that repair must
+-- keep. An index on jobs itself would take in all of a job's parents again at each change of its state.
+-- Triggers write it, also while a dump is restored: it holds nothing that jobs does not.
+CREATE TABLE minion.children (
+    id      bigint NOT NULL,
+    parents bigint[] NOT NULL,
+    CONSTRAINT children_pkey PRIMARY KEY (id)
+);
+
+ALTER TABLE minion.children ALTER COLUMN parents SET STORAGE EXTERNAL;
+
+CREATE INDEX children_parents ON minion.children USING gin (parents);
 
 CREATE SEQUENCE minion.workers_id_seq;
 
@@ -172,7 +188,7 @@ RETURN state = 'active'
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:33
+-- src/lib.rs:35
 -- requires:
 --   tables
 
@@ -199,8 +215,9 @@ BEGIN ATOMIC
     SELECT job.id, job.args, job.attempts,
         ARRAY(
             SELECT child.id
-            FROM minion.jobs AS child
-            WHERE child.parents @> ARRAY[job.id] AND child.parents <> '{}'
+            FROM minion.children AS child
+            WHERE child.parents @> ARRAY[job.id]
+              AND EXISTS (SELECT FROM minion.jobs AS visible WHERE visible.id = child.id)
             ORDER BY child.id
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
@@ -576,7 +593,16 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:168
+-- src/job/triggers.rs:154
+-- minion::job::triggers::job_added
+CREATE FUNCTION "job_added"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'job_added_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/triggers.rs:208
 -- minion::job::triggers::job_deleted
 CREATE FUNCTION "job_deleted"()
 	RETURNS TRIGGER
@@ -585,7 +611,7 @@ CREATE FUNCTION "job_deleted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:103
+-- src/job/triggers.rs:128
 -- minion::job::triggers::job_inserted
 CREATE FUNCTION "job_inserted"()
 	RETURNS TRIGGER
@@ -594,7 +620,7 @@ CREATE FUNCTION "job_inserted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:129
+-- src/job/triggers.rs:166
 -- minion::job::triggers::job_updated
 CREATE FUNCTION "job_updated"()
 	RETURNS TRIGGER
@@ -603,17 +629,31 @@ CREATE FUNCTION "job_updated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/job/triggers.rs:223
+-- minion::job::triggers::jobs_truncated
+CREATE FUNCTION "jobs_truncated"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'jobs_truncated_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/lib.rs:23
 -- requires:
 --   place
 --   job::triggers::job_inserted
+--   job::triggers::job_added
 --   job::triggers::job_updated
 --   job::triggers::job_deleted
+--   job::triggers::jobs_truncated
 
 -- See src/job/triggers.rs for what they do, and why they have no WHEN clauses.
 
 CREATE TRIGGER jobs_inserted BEFORE INSERT ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_inserted();
+
+CREATE TRIGGER jobs_added AFTER INSERT ON minion.jobs
+FOR EACH ROW EXECUTE FUNCTION minion.job_added();
 
 CREATE TRIGGER jobs_updated
 AFTER UPDATE OF state, delayed, expires, parents, lax, parked_until, priority, queue, task ON minion.jobs
@@ -621,10 +661,13 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
 
 CREATE TRIGGER jobs_deleted AFTER DELETE ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_deleted();
+
+CREATE TRIGGER jobs_truncated AFTER TRUNCATE ON minion.jobs
+FOR EACH STATEMENT EXECUTE FUNCTION minion.jobs_truncated();
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:34
+-- src/lib.rs:36
 -- requires:
 --   triggers
 --   readers
@@ -804,11 +847,17 @@ COMMENT ON FUNCTION minion.is_unresolved(minion.job_state, timestamptz, bool, ti
 COMMENT ON FUNCTION minion.job_inserted() IS
 'Internal: trigger function that puts a new job where it belongs and tells waiting workers.';
 
+COMMENT ON FUNCTION minion.job_added() IS
+'Internal: trigger function that enters a new job among the children of its parents.';
+
 COMMENT ON FUNCTION minion.job_updated() IS
 'Internal: trigger function that moves a job whose facts changed, wakes its children when it is done, and tells waiting workers.';
 
 COMMENT ON FUNCTION minion.job_deleted() IS
 'Internal: trigger function that lets the children of a removed job go on.';
+
+COMMENT ON FUNCTION minion.jobs_truncated() IS
+'Internal: trigger function that empties minion.children with minion.jobs.';
 
 -- Jobs: type, table, constraints, indexes, triggers
 
@@ -852,8 +901,13 @@ COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those w
 COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
 COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
 COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
-COMMENT ON INDEX minion.jobs_parents IS 'For the children in list_jobs(), and the finished parents that repair() has to keep.';
 COMMENT ON INDEX minion.jobs_notes IS 'For the notes filter of list_jobs().';
+
+COMMENT ON TABLE minion.children IS
+'Written by triggers alone, from minion.jobs: the parents of each job that has any, for the look-up from a parent to its children.';
+COMMENT ON COLUMN minion.children.id IS 'The job that has parents.';
+COMMENT ON COLUMN minion.children.parents IS 'Its parents, as in minion.jobs.';
+COMMENT ON INDEX minion.children_parents IS 'For the children in list_jobs(), and the finished parents that repair() has to keep.';
 
 
 -- Workers
@@ -913,12 +967,14 @@ COMMENT ON SEQUENCE minion.locks_id_seq IS 'Ids of locks.';
 COMMENT ON SEQUENCE minion.schedules_id_seq IS 'Ids of schedules.';
 
 COMMENT ON TRIGGER jobs_inserted ON minion.jobs IS 'Puts new jobs where they belong and tells waiting workers.';
+COMMENT ON TRIGGER jobs_added ON minion.jobs IS 'Enters new jobs among the children of their parents.';
 COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts changed, wakes the children of those that are done, and tells waiting workers.';
 COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';
+COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:61
+-- src/lib.rs:63
 -- finalize
 -- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
 -- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
@@ -989,7 +1045,7 @@ GRANT EXECUTE ON FUNCTION
     minion.stats(),
     minion.history()
 TO minion_reader, minion_worker, minion_admin;
-GRANT SELECT ON minion.jobs, minion.workers, minion.locks, minion.schedules
+GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules
 TO minion_reader, minion_worker, minion_admin;
 GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, minion_admin;
 

@@ -164,6 +164,7 @@ pub fn contents(client: &mut Client) -> Vec<Value> {
         "SELECT content.one
          FROM (
             SELECT 'job', id, to_jsonb(job) - 'parked_until' - 'waits_for' FROM minion.jobs AS job
+            UNION ALL SELECT 'children', id, to_jsonb(child) FROM minion.children AS child
             UNION ALL SELECT 'lock', id, to_jsonb(lock) FROM minion.locks AS lock
             UNION ALL SELECT 'schedule', id, to_jsonb(schedule) FROM minion.schedules AS schedule
             UNION ALL SELECT 'worker', id, to_jsonb(worker) FROM minion.workers AS worker

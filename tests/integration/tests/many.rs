@@ -28,9 +28,9 @@ fn enqueue_many_takes_100_000_jobs_in_one_call() {
 }
 
 #[test]
-fn twenty_children_of_20_000_parents_start_when_the_last_of_them_finishes() {
+fn a_hundred_children_of_20_000_parents_start_when_the_last_of_them_finishes() {
     const PARENTS: i32 = 20_000;
-    const CHILDREN: i32 = 20;
+    const CHILDREN: i32 = 100;
     let database = Database::new();
     let mut client = database.connect();
     let worker = client.register();

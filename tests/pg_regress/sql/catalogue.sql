@@ -55,7 +55,8 @@ SELECT typname FROM pg_type WHERE oid = 'minion.job_state'::regtype AND obj_desc
 -- No table is UNLOGGED: a crash loses nothing.
 SELECT relname FROM relation WHERE relpersistence <> 'p';
 
--- pg_dump carries the rows of every table and the value of every sequence.
+-- pg_dump carries the rows of every table and the value of every sequence; only the children are worked out
+-- from the jobs when these are restored.
 SELECT relname
 FROM relation
 WHERE relkind IN ('r', 'S')

@@ -177,6 +177,23 @@ copied	2999-01-01 00:00:00+00
 \.
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
+-- The children of a parent are those that there are, whoever writes what.
+SELECT minion.reset('all') \g /dev/null
+INSERT INTO minion.jobs (task) SELECT 'parent' FROM generate_series(1, 2);
+INSERT INTO minion.jobs (id, task, parents) VALUES (7, 'child', '{1}'), (8, 'child', '{1,2}');
+INSERT INTO minion.jobs (id, task, parents) VALUES (7, 'another', '{2}') ON CONFLICT DO NOTHING;
+SELECT id, children FROM minion.list_jobs(ids => '{1,2}');
+UPDATE minion.jobs SET parents = '{2}' WHERE id = 7;
+DELETE FROM minion.jobs WHERE id = 8;
+SELECT id, children FROM minion.list_jobs(ids => '{1,2}');
+BEGIN;
+TRUNCATE minion.jobs;
+ROLLBACK;
+SELECT id, children FROM minion.list_jobs(ids => '{1,2}');
+TRUNCATE minion.jobs;
+INSERT INTO minion.jobs (id, task) VALUES (2, 'parent'), (7, 'no child');
+SELECT id, children FROM minion.list_jobs(ids => '{2}');
+
 -- What the table can't take is refused by a constraint with a name that says why.
 \set VERBOSITY terse
 INSERT INTO minion.jobs (task) VALUES ('');

@@ -183,6 +183,17 @@ UPDATE minion.jobs SET delayed = now() - interval '3 days';
 SELECT jobs_expired, jobs_stuck FROM minion.repair();
 SELECT count(*) FROM minion.jobs;
 
+-- A child that was only met by claims in transaction blocks, which hold no other rows than they return, is
+-- looked at again by each of them, until repair makes it watch its parent.
+SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}');
+BEGIN;
+SELECT id FROM minion.dequeue(1);
+COMMIT;
+SELECT waits_for FROM minion.jobs WHERE id = 2;
+SELECT * FROM minion.repair();
+SELECT waits_for FROM minion.jobs WHERE id = 2;
+
 -- repair does all there is, however much.
 SELECT minion.reset('all') \g /dev/null
 SELECT count(id) FROM generate_series(1, 2500), minion.register_worker() AS id;

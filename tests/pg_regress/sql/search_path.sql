@@ -121,7 +121,7 @@ INSERT INTO regress_tools.calls VALUES
     ($$SELECT minion.enqueue('a', '[1]', 'default', 1, '0', '1 hour', 2, '{}', false, '{"a": 1}')$$),
     ($$SELECT minion.enqueue('b', parents => '{1}')$$),
     ($$SELECT minion.enqueue('c', delay => '1 hour'), minion.enqueue('d', expire => '0')$$),
-    ($$SELECT minion.enqueue_many('[{"task": "e", "delay": "1 s", "expire": 3600, "parents": [1], "args": [1],
+    ($$SELECT minion.enqueue_many('[{"task": "e", "delay": "1 hour", "expire": 7200, "parents": [1], "args": [1],
         "notes": {"a": 1}}, {"task": "f"}]')$$),
     ($$SELECT * FROM minion.dequeue(1)$$),
     ($$SELECT * FROM minion.dequeue(1, tasks => '{f}', queues => '{default,x}', min_priority => 0)$$),
