@@ -1,6 +1,6 @@
 //! enqueue_many: an array of jobs, checked element by element, in one statement.
 
-use super::argument::{given, positive_span};
+use super::argument::{at_least_one, given, name, positive_span};
 use crate::error::{Error, excerpt, json_excerpt};
 use crate::statement::value::{Jsonb, Shape};
 use crate::statement::{Session, Statement, clock, params};
@@ -112,8 +112,7 @@ impl Duration {
                 Problem::new(argument, format!("{} is not an interval", excerpt(text)))
             })?,
         };
-        positive_span(argument, interval)
-            .map_err(|error| Problem::new(argument, error.message_after(argument)))
+        positive_span(argument, interval).map_err(Problem::with(argument))
     }
 }
 
@@ -133,6 +132,11 @@ struct Problem {
 impl Problem {
     fn new(key: &'static str, what: String) -> Self {
         Self { key, what }
+    }
+
+    /// What an argument of enqueue may not be, said of a key.
+    fn with(key: &'static str) -> impl Fn(Error) -> Self {
+        move |error| Self::new(key, error.message_after(key))
     }
 }
 
@@ -161,16 +165,9 @@ impl Columns {
                 format!("expected {must}, not {}", json_excerpt(value.get())),
             )),
         };
-        for (key, name) in [("task", &job.task), ("queue", &job.queue)] {
-            if !(1..=1_000).contains(&name.len()) {
-                let what = format!("expected 1 to 1000 bytes, not {}", excerpt(name));
-                return Err(Problem::new(key, what));
-            }
-        }
-        if job.attempts < 1 {
-            let what = format!("expected at least 1, not {}", job.attempts);
-            return Err(Problem::new("attempts", what));
-        }
+        name("task", &job.task).map_err(Problem::with("task"))?;
+        name("queue", &job.queue).map_err(Problem::with("queue"))?;
+        at_least_one(job.attempts).map_err(Problem::with("attempts"))?;
         self.delay.push(job.delay.interval("delay")?);
         self.expire.push(job.expire.map(|expire| expire.interval("expire")).transpose()?);
         self.args.push(shaped("args", job.args, '[', "an array")?);
