@@ -142,6 +142,17 @@ jobs_expired: removed before they ever ran; jobs_abandoned: active without a wor
 jobs_stuck: unclaimed for minion.stuck_after, failed.
 Failed jobs are never removed. Several calls at once share the work and wait for nobody. Semantics: Minion''s repair.';
 
+COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
+'Internal: the ids of the jobs that list_jobs() is to list, for its page and its total.';
+
+COMMENT ON FUNCTION minion.job_counts(text[], text[]) IS
+'Internal: how many jobs there are by state, and how many of the inactive ones are delayed, for stats() and list_jobs().';
+
+COMMENT ON FUNCTION minion.lanes() IS
+'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
+priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
+waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.';
+
 COMMENT ON FUNCTION minion.reset(text) IS
 'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.
 Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';

@@ -65,7 +65,10 @@ GRANT EXECUTE ON FUNCTION
     minion.is_locked(text),
     minion.backoff(int),
     minion.stats(),
-    minion.history()
+    minion.job_counts(text[], text[]),
+    minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
+    minion.history(),
+    minion.lanes()
 TO minion_reader, minion_worker, minion_admin;
 GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules
 TO minion_reader, minion_worker, minion_admin;

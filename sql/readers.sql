@@ -2,6 +2,23 @@
 -- say in what they mean, and the planner can put them in place of the call, where a filter that is NULL
 -- falls away. Times are the clock's, not the transaction's.
 
+-- Of list_jobs: the jobs that its filters are for. The planner puts it in place of the calls.
+CREATE FUNCTION minion.matching_jobs(
+    before bigint, ids bigint[], notes text[], queues text[], states minion.job_state[], tasks text[]
+) RETURNS SETOF bigint LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT match.id
+    FROM minion.jobs AS match
+    WHERE (matching_jobs.before IS NULL OR match.id < matching_jobs.before)
+      AND (matching_jobs.ids IS NULL OR match.id = ANY (matching_jobs.ids))
+      AND (matching_jobs.notes IS NULL OR (match.notes ?| matching_jobs.notes AND match.notes <> '{}'))
+      AND (matching_jobs.queues IS NULL OR match.queue = ANY (matching_jobs.queues))
+      AND (matching_jobs.states IS NULL OR match.state = ANY (matching_jobs.states))
+      AND (matching_jobs.tasks IS NULL OR match.task = ANY (matching_jobs.tasks))
+      AND NOT (match.state = 'inactive' AND match.expires IS NOT NULL
+               AND match.expires <= clock_timestamp());
+END;
+
 CREATE FUNCTION minion.list_jobs(
     skip bigint DEFAULT 0,
     take bigint DEFAULT 100,
@@ -28,24 +45,47 @@ BEGIN ATOMIC
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
         job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
-        clock_timestamp(), job.worker, page.total
+        clock_timestamp(), job.worker, matches.total
     FROM (
-        -- Counted over ids alone: args and results of what is not on the page are never read.
-        SELECT match.id, count(*) OVER () AS total
-        FROM minion.jobs AS match
-        WHERE (list_jobs.before IS NULL OR match.id < list_jobs.before)
-          AND (list_jobs.ids IS NULL OR match.id = ANY (list_jobs.ids))
-          AND (list_jobs.notes IS NULL OR (match.notes ?| list_jobs.notes AND match.notes <> '{}'))
-          AND (list_jobs.queues IS NULL OR match.queue = ANY (list_jobs.queues))
-          AND (list_jobs.states IS NULL OR match.state = ANY (list_jobs.states))
-          AND (list_jobs.tasks IS NULL OR match.task = ANY (list_jobs.tasks))
-          AND NOT (match.state = 'inactive' AND match.expires IS NOT NULL
-                   AND match.expires <= clock_timestamp())
-        ORDER BY match.id DESC
+        SELECT match AS id
+        FROM minion.matching_jobs(
+            list_jobs.before, list_jobs.ids, list_jobs.notes, list_jobs.queues, list_jobs.states,
+            list_jobs.tasks) AS match
+        ORDER BY match DESC
         OFFSET list_jobs.skip
         LIMIT list_jobs.take
     ) AS page
     JOIN minion.jobs AS job ON job.id = page.id
+    CROSS JOIN (
+        -- Without these filters nothing is counted where shared memory knows the counts; the planner sees
+        -- only one of the two.
+        SELECT CASE WHEN list_jobs.before IS NULL AND list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+            THEN (
+                SELECT
+                    CASE WHEN list_jobs.states IS NULL OR 'inactive' = ANY (list_jobs.states)
+                        THEN counts.inactive - (
+                            SELECT count(*)
+                            FROM minion.jobs AS expired
+                            WHERE expired.state = 'inactive' AND expired.expires IS NOT NULL
+                              AND expired.expires <= clock_timestamp()
+                              AND (list_jobs.queues IS NULL OR expired.queue = ANY (list_jobs.queues))
+                              AND (list_jobs.tasks IS NULL OR expired.task = ANY (list_jobs.tasks)))
+                        ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'active' = ANY (list_jobs.states)
+                        THEN counts.active ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'failed' = ANY (list_jobs.states)
+                        THEN counts.failed ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'finished' = ANY (list_jobs.states)
+                        THEN counts.finished ELSE 0 END
+                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts)
+            ELSE (
+                SELECT count(*)
+                FROM minion.matching_jobs(
+                    list_jobs.before, list_jobs.ids, list_jobs.notes, list_jobs.queues,
+                    list_jobs.states, list_jobs.tasks))
+            END AS total
+        OFFSET 0
+    ) AS matches
     ORDER BY job.id DESC;
 END;
 
@@ -90,7 +130,6 @@ BEGIN ATOMIC
     LIMIT list_locks.take;
 END;
 
--- Each count goes through the partial index that holds just those jobs.
 CREATE FUNCTION minion.stats() RETURNS TABLE (
     active_jobs bigint, active_locks bigint, active_workers bigint, delayed_jobs bigint,
     enqueued_jobs bigint, failed_jobs bigint, finished_jobs bigint, inactive_jobs bigint,
@@ -101,23 +140,15 @@ BEGIN ATOMIC
     SELECT active.jobs,
         (SELECT count(*) FROM minion.locks AS lock WHERE lock.expires > clock.now),
         active.workers,
-        (SELECT count(*)
-         FROM minion.jobs AS job
-         WHERE job.state = 'inactive' AND job.parked_until IS NOT NULL AND job.delayed > clock.now
-           AND (job.expires IS NULL OR job.expires > clock.now)),
+        counts.delayed,
         (SELECT CASE WHEN given.is_called THEN given.last_value ELSE 0 END
          FROM minion.jobs_id_seq AS given),
-        (SELECT count(*) FROM minion.jobs AS job WHERE job.state = 'failed'),
-        (SELECT count(*) FROM minion.jobs AS job WHERE job.state = 'finished'),
-        (SELECT count(*)
-         FROM minion.jobs AS job
-         WHERE job.state = 'inactive' AND job.parked_until IS NULL)
-        + (SELECT count(*)
-           FROM minion.jobs AS job
-           WHERE job.state = 'inactive' AND job.parked_until IS NOT NULL)
-        - (SELECT count(*)
-           FROM minion.jobs AS job
-           WHERE job.state = 'inactive' AND job.expires IS NOT NULL AND job.expires <= clock.now),
+        counts.failed,
+        counts.finished,
+        counts.inactive - (
+            SELECT count(*)
+            FROM minion.jobs AS job
+            WHERE job.state = 'inactive' AND job.expires IS NOT NULL AND job.expires <= clock.now),
         (SELECT count(*)
          FROM minion.workers AS worker
          WHERE NOT EXISTS (
@@ -126,10 +157,13 @@ BEGIN ATOMIC
         (SELECT count(*) FROM minion.schedules),
         clock.now - pg_postmaster_start_time(),
         (SELECT count(*) FROM minion.workers)
-    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock,
-        (SELECT count(*) AS jobs, count(DISTINCT job.worker) AS workers
-         FROM minion.jobs AS job
-         WHERE job.state = 'active') AS active;
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+    CROSS JOIN (
+        SELECT count(*) AS jobs, count(DISTINCT job.worker) AS workers
+        FROM minion.jobs AS job
+        WHERE job.state = 'active'
+    ) AS active
+    CROSS JOIN minion.job_counts() AS counts;
 END;
 
 -- Hours are counted as 3,600 seconds back from the current one: a DST change neither repeats nor drops one.

@@ -2,12 +2,16 @@
 //!
 //! Rust changes state, waits and talks to the server's internals; SQL (under `sql/`) declares tables,
 //! triggers and privileges, and reads. Imports run one way:
-//! `job, worker, lock, repair, queue → statement, shared, settings, error`.
+//! `job, worker, lock, repair, queue, lanes, counts → statement, shared, settings, error`.
 
+use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
+use shared::area::SHARED;
 
+mod counts;
 mod error;
 mod job;
+mod lanes;
 mod lock;
 mod queue;
 mod repair;
@@ -32,7 +36,11 @@ extension_sql_file!(
         job::triggers::jobs_truncated
     ]
 );
-extension_sql_file!("../sql/readers.sql", name = "readers", requires = ["tables"]);
+extension_sql_file!(
+    "../sql/readers.sql",
+    name = "readers",
+    requires = ["tables", counts::job_counts]
+);
 extension_sql_file!(
     "../sql/comments.sql",
     name = "comments",
@@ -58,6 +66,7 @@ extension_sql_file!(
         lock::unlock,
         repair::repair,
         queue::reset,
+        lanes::lanes,
     ]
 );
 extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
@@ -65,6 +74,11 @@ extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 /// Runs once when a backend loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    // SAFETY: a variable of the server, set while it starts.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        settings::define_shared();
+        pg_shmem_init!(SHARED = ());
+    }
     settings::define();
 }
 
@@ -75,6 +89,9 @@ pub mod pg_test {
 
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
-        vec![]
+        match std::env::var("MINION_PRELOAD").as_deref() {
+            Ok("yes") => vec!["shared_preload_libraries = 'minion'"],
+            _ => vec![],
+        }
     }
 }

@@ -15,6 +15,8 @@ static STUCK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 86_400);
 static BACKOFF_BASE: GucSetting<i32> = GucSetting::<i32>::new(15);
 static BACKOFF_EXPONENT: GucSetting<f64> = GucSetting::<f64>::new(4.0);
 static BACKOFF_MAX: GucSetting<i32> = GucSetting::<i32>::new(0);
+static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
+static MAX_LANES: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 /// Makes the settings known to the server.
 pub fn define() {
@@ -58,12 +60,44 @@ pub fn define() {
         c"Without a limit of yours it ends at 100 years.",
         &BACKOFF_MAX,
     );
+    GucRegistry::define_bool_guc(
+        c"minion.notify",
+        c"Whether NOTIFY \"minion.job\" tells listeners of claimable jobs.",
+        c"It costs a lock that all commits of the cluster take in turns; waiting calls of dequeue() do not need it.",
+        &NOTIFY,
+        GucContext::Userset,
+        GucFlags::empty(),
+    );
     // A misspelt minion.… setting is an error from here on, instead of a silent no-op.
     #[cfg(not(feature = "pg14"))]
     // SAFETY: called from _PG_init with a constant, NUL-terminated prefix.
     unsafe {
         pg_sys::MarkGUCPrefixReserved(c"minion".as_ptr())
     };
+}
+
+/// The settings of the shared memory, which the server asks for when it starts.
+pub fn define_shared() {
+    GucRegistry::define_int_guc(
+        c"minion.max_lanes",
+        c"How many queues and tasks in queues shared memory has room for.",
+        c"Claims in further ones still work, but get slower where dead rows pile up.",
+        &MAX_LANES,
+        16,
+        1_000_000,
+        GucContext::Postmaster,
+        GucFlags::empty(),
+    );
+}
+
+/// `minion.max_lanes`.
+pub fn max_lanes() -> usize {
+    MAX_LANES.get().max(0) as usize
+}
+
+/// `minion.notify`.
+pub fn notify() -> bool {
+    NOTIFY.get()
 }
 
 fn seconds(

@@ -4,9 +4,10 @@
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
 use super::lanes::{
-    Head, Lanes, Position, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
+    Front, Head, Lanes, Look, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
 };
 use crate::error::Error;
+use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;
 use crate::statement::value::Jsonb;
 use crate::statement::{Rows, Session, Statement, Timestamp, params};
@@ -214,7 +215,7 @@ pub fn claim(
     holding: bool,
 ) -> Result<Vec<Claimed>, Error> {
     if let Some(id) = wanted.id {
-        let Lanes { queues, tasks } = wanted.lanes;
+        let Lanes { queues, tasks, .. } = wanted.lanes;
         let params = params![now, wanted.worker, id, queues, tasks, wanted.worst];
         return Ok(claimed(session, &session.run(&TAKE_ID, params)?));
     }
@@ -245,36 +246,53 @@ fn claim_heads(
     holding: bool,
 ) -> Result<(bool, Vec<Claimed>), Error> {
     let end = Position { rank: wanted.worst, id: i64::MAX };
-    let due = wanted.lanes.due(session, now)?;
-    let mut heads = Vec::new();
-    let saw_due = !due.is_empty();
-    for lane in due {
-        if holding {
-            let head =
-                Head { position: Position::FIRST, lane, source: Source::Due, misplaced: false };
-            heads.extend(head.next(session, now, Position::FIRST, end)?);
-        } else {
+    let mut look = wanted.lanes.look(session, now, wanted.worst)?;
+    let mut saw_jobs = !look.due.is_empty();
+    if saw_jobs && !holding {
+        for lane in &look.due {
             lane.free_due(session, now, wanted.max_jobs)?;
         }
+        look = Look { due: Vec::new(), ..wanted.lanes.look(session, now, wanted.worst)? };
     }
-    heads.extend(wanted.lanes.ready(session, now, wanted.worst)?);
-    let saw_jobs = saw_due || !heads.is_empty();
+    if let (Some(verify), Some(tracked)) = (look.verify.take(), &wanted.lanes.tracked)
+        && tracked.verify(session, verify, now)?
+    {
+        look = wanted.lanes.look(session, now, wanted.worst)?;
+    }
+    let mut heads = look.heads;
+    for lane in look.due {
+        let front = Front::Job { misplaced: false };
+        let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
+        heads.extend(head.next(session, now, Position::FIRST, end)?);
+    }
 
     let mut jobs = Vec::new();
     let mut sweeps = SWEEPS;
     while jobs.len() < wanted.max_jobs {
-        heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.position));
         let Some(best) = heads.pop() else { break };
-        if best.misplaced {
-            if sweeps > 0 && !holding {
-                sweeps -= 1;
-                best.lane.sweep(session, now, best.position, end)?;
+        match best.front {
+            Front::Unseen(reading) => {
+                let seen = best.lane.ready(session, now, best.position, Position::END)?;
+                if let Some(tracked) = &wanted.lanes.tracked {
+                    let first = seen.as_ref().map_or(Position::END, |head| head.position);
+                    tracked.heads.raise(&reading, first);
+                }
+                heads.extend(seen.filter(|head| head.position < end));
+                continue;
             }
-            heads.extend(best.claimable(session, now, best.position, end)?);
-            continue;
+            Front::Job { misplaced: true } => {
+                saw_jobs = true;
+                if sweeps > 0 && !holding {
+                    sweeps -= 1;
+                    best.lane.sweep(session, now, best.position, end)?;
+                }
+                heads.extend(best.claimable(session, now, best.position, end)?);
+                continue;
+            }
+            Front::Job { misplaced: false } => saw_jobs = true,
         }
         // Two heads stand at one place when a job was moved between two looks; each step must get on.
-        let second = heads.last().map_or(end, |head| head.position);
+        let second = heads.peek().map_or(end, |head| head.position);
         let limit = second.max(best.position.next()).min(end).within(best.position.rank);
         let missing = wanted.max_jobs - jobs.len();
         let taken = best.take(session, wanted, now, limit, missing)?;

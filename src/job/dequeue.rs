@@ -4,6 +4,7 @@ use super::argument::{given, positive_span};
 use super::claim::{Claimed, Wanted, claim};
 use super::lanes::Lanes;
 use crate::error::Error;
+use crate::shared::waiters::Waiting;
 use crate::shared::wake::Pauses;
 use crate::statement::value::{Array, Jsonb, TextArray};
 use crate::statement::{Session, clock, in_transaction_block, snapshot_is_fixed};
@@ -46,7 +47,7 @@ fn dequeue(
     let max_jobs = given("max_jobs", max_jobs)?;
     let wanted = Wanted {
         worker,
-        lanes: Lanes { queues, tasks },
+        lanes: Lanes::new(queues, tasks),
         worst: min_priority.map_or(i32::MAX, |least| !least),
         id,
         max_jobs: usize::try_from(max_jobs).ok().filter(|&most| most > 0).ok_or(Error::value(
@@ -68,7 +69,9 @@ fn dequeue(
 fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> {
     let begin = Instant::now();
     let mut pauses = Pauses::new();
+    let mut waiting = None;
     loop {
+        let woken = waiting.as_ref().is_some_and(Waiting::listen);
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;
         let holding = in_transaction_block() || !last;
@@ -83,6 +86,21 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
         if !jobs.is_empty() || last {
             return Ok(jobs);
         }
-        pauses.pause(wait.saturating_sub(begin.elapsed()));
+        let left = wait.saturating_sub(begin.elapsed());
+        match (&waiting, &wanted.lanes.tracked) {
+            (Some(waiting), _) => {
+                // The job that we were woken for is somebody's, or still there and not for us.
+                if woken && wanted.lanes.may_have_jobs(clock()) {
+                    waiting.pass_on();
+                }
+                waiting.sleep(left);
+            }
+            // A job that has come between the look and this is seen by another look.
+            (None, Some(tracked)) => match tracked.wait() {
+                Some(place) => waiting = Some(place),
+                None => pauses.pause(left),
+            },
+            (None, None) => pauses.pause(left),
+        }
     }
 }

@@ -5,38 +5,15 @@
 //! first job of all.
 
 use crate::error::Error;
+use crate::shared::heads::{Heads, Known, Reading};
+use crate::shared::lane::{Lane, Position};
+use crate::shared::waiters::Waiting;
 use crate::statement::value::TextArray;
 use crate::statement::{Param, Rows, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
-
-/// A place in the claim order: priority DESC (as `~priority` ASC), then id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    pub rank: i32,
-    pub id: i64,
-}
-
-impl Position {
-    /// Before every job.
-    pub const FIRST: Position = Position { rank: i32::MIN, id: i64::MIN };
-
-    /// This position, or the end of a rank that comes before it.
-    pub fn within(self, rank: i32) -> Position {
-        if self.rank == rank { self } else { Position { rank, id: i64::MAX } }
-    }
-
-    /// The one right after it.
-    pub fn next(self) -> Position {
-        Position { id: self.id.saturating_add(1), ..self }
-    }
-}
-
-/// A (queue, task) pair.
-#[derive(Clone, Debug)]
-pub struct Lane {
-    pub queue: String,
-    pub task: String,
-}
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::time::Instant;
 
 /// Which jobs of a lane are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,21 +24,57 @@ pub enum Source {
     Due,
 }
 
-/// The first job of a lane that may be claimable.
+/// The first job of a lane that may be claimable, or a place that it can't stand before.
 #[derive(Debug)]
 pub struct Head {
     pub position: Position,
     pub lane: Lane,
     pub source: Source,
-    /// It is expired, or has a parent that was retried after it was freed.
-    pub misplaced: bool,
+    pub front: Front,
 }
 
+/// What is known of a head.
+#[derive(Clone, Copy, Debug)]
+pub enum Front {
+    /// Nobody has looked yet; shared memory says that nothing is before it.
+    Unseen(Reading),
+    /// A job stands there. Misplaced: it is expired, or has a parent that was retried after it was freed.
+    Job { misplaced: bool },
+}
+
+/// The best head is the greatest, for a heap.
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.position.cmp(&self.position)
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.position == other.position
+    }
+}
+
+impl Eq for Head {}
+
 /// The lanes that a claim may look at: every task of the queues, or the tasks given.
-#[derive(Clone, Copy)]
 pub struct Lanes {
     pub queues: TextArray,
     pub tasks: Option<TextArray>,
+    pub tracked: Option<Tracked>,
+}
+
+/// The same for shared memory.
+pub struct Tracked {
+    pub heads: Heads,
+    pub queues: Vec<String>,
+    pub tasks: Option<Vec<String>>,
 }
 
 /// Whether a parent of `job` is not done at $1. The newest is looked at first: parents mostly finish oldest
@@ -300,27 +313,250 @@ pub fn all_due(session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
     Ok((0..rows.count()).map(|row| lane(&rows, row)).collect())
 }
 
+/// The lanes of a queue that have any job that is ready or parked.
+static TASKS_OF_QUEUE: Statement = Statement::new(
+    concat!(
+        "WITH RECURSIVE of_ready AS (
+            (SELECT job.task
+            FROM minion.jobs AS job
+            WHERE ",
+        ready!(),
+        " AND job.queue = $1
+            ORDER BY job.queue, job.task
+            LIMIT 1)
+          UNION ALL
+            SELECT next.task
+            FROM of_ready
+            CROSS JOIN LATERAL (
+                SELECT job.task
+                FROM minion.jobs AS job
+                WHERE ",
+        ready!(),
+        " AND job.queue = $1 AND job.task > of_ready.task
+                ORDER BY job.queue, job.task
+                LIMIT 1
+            ) AS next
+        ), of_parked AS (
+            (SELECT job.task
+            FROM minion.jobs AS job
+            WHERE ",
+        parked!(),
+        " AND job.queue = $1
+            ORDER BY job.queue, job.task
+            LIMIT 1)
+          UNION ALL
+            SELECT next.task
+            FROM of_parked
+            CROSS JOIN LATERAL (
+                SELECT job.task
+                FROM minion.jobs AS job
+                WHERE ",
+        parked!(),
+        " AND job.queue = $1 AND job.task > of_parked.task
+                ORDER BY job.queue, job.task
+                LIMIT 1
+            ) AS next
+        )
+        SELECT task FROM of_ready UNION ALL SELECT task FROM of_parked"
+    ),
+    &[pg_sys::TEXTOID],
+)
+.in_index_order();
+
+/// Without a filter, not even for those whose time has come: what it finds is what is there.
+static FIRST_PARKED: Statement = Statement::new(
+    concat!(
+        "SELECT job.parked_until
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.queue = $1 AND job.task = $2
+        ORDER BY job.parked_until
+        LIMIT 1"
+    ),
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+)
+.in_index_order();
+
+static IN_DOUBT: Statement = Statement::new(
+    "SELECT
+    FROM pg_catalog.pg_prepared_xacts
+    WHERE database = pg_catalog.current_database()
+    LIMIT 1",
+    &[],
+);
+
+/// What a first look at the lanes shows.
+#[derive(Default)]
+pub struct Look {
+    pub heads: BinaryHeap<Head>,
+    /// Lanes in which a parked job's time has come.
+    pub due: Vec<Lane>,
+    /// A lane that it is for this claim to verify.
+    pub verify: Option<(Lane, Reading)>,
+}
+
 impl Lanes {
-    /// The first ready job of each lane, best first; none of a lane whose first is worse than `worst`.
-    pub fn ready(&self, session: &Session, now: Timestamp, worst: i32) -> Result<Vec<Head>, Error> {
-        let rows = match self.tasks {
-            None => session.run(&READY_OF_QUEUES, params![now, self.queues, worst])?,
-            Some(tasks) => session.run(&READY_OF_TASKS, params![now, self.queues, worst, tasks])?,
+    pub fn new(queues: TextArray, tasks: Option<TextArray>) -> Self {
+        let tracked = Heads::here().map(|heads| Tracked {
+            heads,
+            queues: queues.distinct(),
+            tasks: tasks.map(TextArray::distinct),
+        });
+        Self { queues, tasks, tracked }
+    }
+
+    /// The heads of all lanes whose first job is not worse than `worst`, and the lanes with due jobs.
+    pub fn look(&self, session: &Session, now: Timestamp, worst: i32) -> Result<Look, Error> {
+        let mut look = Look::default();
+        let Some(tracked) = &self.tracked else {
+            look.by_index(session, now, worst, self.queues.into(), self.tasks)?;
+            return Ok(look);
+        };
+        let mut unknown = Vec::new();
+        // Of what there is to verify, a claim does one thing.
+        let mut verify = true;
+        for queue in &tracked.queues {
+            let Some(known) = tracked.lanes(session, queue, now, &mut verify)? else {
+                unknown.push(queue.as_str());
+                continue;
+            };
+            look.verify = look.verify.or(known.verify);
+            for (lane, reading) in known.lanes {
+                if reading.due <= now && tracked.is_due(session, &lane, &reading, now)? {
+                    look.due.push(lane.clone());
+                }
+                let (position, front) = (reading.bound, Front::Unseen(reading));
+                if position < Position::END && position.rank <= worst {
+                    look.heads.push(Head { position, lane, source: Source::Ready, front });
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            look.by_index(session, now, worst, unknown.into(), self.tasks)?;
+        }
+        Ok(look)
+    }
+
+    /// Whether shared memory does not know that there are none.
+    pub fn may_have_jobs(&self, now: Timestamp) -> bool {
+        self.tracked.as_ref().is_none_or(|tracked| {
+            tracked.queues.iter().any(|queue| {
+                let tasks = tracked.tasks.as_deref();
+                let lanes = tracked.heads.lanes(queue, tasks, now, &mut false);
+                lanes.is_none_or(|known| !known.lanes.is_empty())
+            })
+        })
+    }
+
+    /// The lanes in which a parked job's time has come.
+    pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
+        let mut look = Look::default();
+        match self.tracked {
+            // No priority is better than this one.
+            Some(_) => look = self.look(session, now, i32::MIN)?,
+            None => look.due_by_index(session, now, self.queues.into(), self.tasks)?,
+        }
+        Ok(look.due)
+    }
+}
+
+impl Look {
+    fn by_index(
+        &mut self,
+        session: &Session,
+        now: Timestamp,
+        worst: i32,
+        queues: Param,
+        tasks: Option<TextArray>,
+    ) -> Result<(), Error> {
+        self.due_by_index(session, now, queues, tasks)?;
+        let (clock, worst) = (Param::from(now), Param::from(worst));
+        let rows = match tasks {
+            None => session.run(&READY_OF_QUEUES, &[clock, queues, worst])?,
+            Some(tasks) => session.run(&READY_OF_TASKS, &[clock, queues, worst, tasks.into()])?,
         };
         let mut heads: Vec<_> = (0..rows.count()).map(|row| read_head(&rows, row)).collect();
         heads.sort_unstable_by_key(|head| head.position);
         // A queue or task that was named twice.
         heads.dedup_by_key(|head| head.position);
-        Ok(heads)
+        self.heads.extend(heads);
+        Ok(())
     }
 
-    /// The lanes in which a parked job's time has come.
-    pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
-        let rows = match self.tasks {
-            None => session.run(&DUE_OF_QUEUES, params![now, self.queues])?,
-            Some(tasks) => session.run(&DUE_OF_TASKS, params![now, self.queues, tasks])?,
+    fn due_by_index(
+        &mut self,
+        session: &Session,
+        now: Timestamp,
+        queues: Param,
+        tasks: Option<TextArray>,
+    ) -> Result<(), Error> {
+        let clock = Param::from(now);
+        let rows = match tasks {
+            None => session.run(&DUE_OF_QUEUES, &[clock, queues])?,
+            Some(tasks) => session.run(&DUE_OF_TASKS, &[clock, queues, tasks.into()])?,
         };
-        Ok((0..rows.count()).map(|row| lane(&rows, row)).collect())
+        self.due.extend((0..rows.count()).map(|row| lane(&rows, row)));
+        Ok(())
+    }
+}
+
+impl Tracked {
+    /// A place among those who sleep until there is a job for them.
+    pub fn wait(&self) -> Option<Waiting> {
+        Waiting::begin(self.heads, &self.queues, self.tasks.as_deref())
+    }
+
+    /// The lanes of a queue that may have jobs; None if they can't be told from shared memory.
+    fn lanes(
+        &self,
+        session: &Session,
+        queue: &str,
+        now: Timestamp,
+        verify: &mut bool,
+    ) -> Result<Option<Known>, Error> {
+        let tasks = self.tasks.as_deref();
+        if let Some(known) = self.heads.lanes(queue, tasks, now, verify) {
+            return Ok(Some(known));
+        }
+        // The first claim since the server was started, or it is time to look again.
+        let begin = Instant::now();
+        let Some(version) = self.heads.learn(queue) else { return Ok(None) };
+        let mut found: Vec<String> = session.run(&TASKS_OF_QUEUE, params![queue])?.column(1);
+        found.sort_unstable();
+        found.dedup();
+        Ok(match self.heads.know(queue, version, &found, begin.elapsed()) {
+            true => self.heads.lanes(queue, tasks, now, &mut false),
+            false => None,
+        })
+    }
+
+    fn is_due(
+        &self,
+        session: &Session,
+        lane: &Lane,
+        reading: &Reading,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let first = lane.first_parked(session)?;
+        self.heads.raise_due(reading, first);
+        Ok(first <= now)
+    }
+
+    /// Looks whether a lane has jobs that nobody told us of: a prepared transaction has been committed, or
+    /// triggers were switched off. True if it has.
+    pub fn verify(
+        &self,
+        session: &Session,
+        (lane, reading): (Lane, Reading),
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let begin = Instant::now();
+        let ready = lane.ready(session, now, Position::FIRST, reading.bound)?;
+        let due = lane.first_parked(session)?;
+        let in_doubt = session.run(&IN_DOUBT, &[])?.count() > 0;
+        let ready = ready.map(|head| head.position);
+        Ok(self.heads.verified(&reading, ready, due, in_doubt, begin.elapsed()))
     }
 }
 
@@ -329,6 +565,15 @@ impl Lane {
     pub fn stretch(&self, now: Timestamp, from: Position, to: Position) -> Vec<Param> {
         let (queue, task) = (self.queue.as_str(), self.task.as_str());
         params![now, queue, task, from.rank, from.id, to.rank, to.id].into()
+    }
+
+    /// When the first parked job is due, INFINITY if none waits for a time.
+    fn first_parked(&self, session: &Session) -> Result<Timestamp, Error> {
+        let rows = session.run(&FIRST_PARKED, params![self.queue.as_str(), self.task.as_str()])?;
+        Ok(match rows.count() {
+            0 => Timestamp::INFINITY,
+            _ => rows.get(0, 1).expect("parked_until is not NULL in this index"),
+        })
     }
 
     /// The first ready job of a stretch.
@@ -359,7 +604,9 @@ pub fn read_head(rows: &Rows, row: usize) -> Head {
             rank: rows.get(row, 3).expect("priority is NOT NULL"),
             id: rows.get(row, 4).expect("id is NOT NULL"),
         },
-        misplaced: rows.get(row, 5).expect("OR of expressions that are not NULL"),
         source: Source::Ready,
+        front: Front::Job {
+            misplaced: rows.get(row, 5).expect("OR of expressions that are not NULL"),
+        },
     }
 }

@@ -8,10 +8,9 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{
-    Lane, Lanes, Position, STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch,
-};
+use super::lanes::{Lanes, STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch};
 use crate::error::Error;
+use crate::shared::lane::{Lane, Position};
 use crate::statement::{Param, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
 

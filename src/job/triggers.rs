@@ -6,7 +6,10 @@
 //! asking the row here.
 
 use crate::error::Error;
-use crate::shared::wake;
+use crate::shared::area::SHARED;
+use crate::shared::counts::{Counts, DELAYED, KINDS};
+use crate::shared::lane::Position;
+use crate::shared::{transaction, wake};
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
 use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, clock, params};
@@ -99,6 +102,56 @@ fn announce(parked_until: Option<Timestamp>, now: Timestamp) {
     }
 }
 
+/// Tells shared memory what has become of a job.
+fn tell(trigger: &PgTrigger, old: Option<&Row>, new: Option<&Row>) {
+    if SHARED.get().is_none() {
+        return;
+    }
+    // SAFETY: the relation of a trigger call is open.
+    let relation = unsafe { (*trigger.trigger_data().tg_relation).rd_id };
+    let lane = |job: &Row| -> (String, String) {
+        let queue = job.get(Column::Queue).expect("queue is NOT NULL");
+        (queue, job.get(Column::Task).expect("task is NOT NULL"))
+    };
+    let (from, to) =
+        (old.map(|job| (lane(job), kinds(job))), new.map(|job| (lane(job), kinds(job))));
+    if from != to {
+        if let Some(((queue, task), kinds)) = from {
+            transaction::counted(relation, &queue, &task, kinds.map(|count| -count));
+        }
+        if let Some(((queue, task), kinds)) = &to {
+            transaction::counted(relation, queue, task, *kinds);
+        }
+    }
+    let (Some(job), Some(((queue, task), _))) = (new, to) else { return };
+    if state(job) != "inactive" {
+        return;
+    }
+    match job.get(Column::ParkedUntil) {
+        None => {
+            let priority: i32 = job.get(Column::Priority).expect("priority is NOT NULL");
+            let id = job.get(Column::Id).expect("id is NOT NULL");
+            transaction::ready(relation, &queue, &task, Position { rank: !priority, id });
+        }
+        Some(Timestamp::INFINITY) => {}
+        Some(until) => transaction::parked(relation, &queue, &task, until),
+    }
+}
+
+/// What a job counts as.
+fn kinds(job: &Row) -> Counts {
+    let mut kinds = [0; KINDS];
+    let states = ["inactive", "active", "failed", "finished"];
+    let state = state(job);
+    if let Some(kind) = states.iter().position(|name| *name == state) {
+        kinds[kind] = 1;
+    }
+    let until: Option<Timestamp> = job.get(Column::ParkedUntil);
+    let delayed = until.is_some() && until == job.get(Column::Delayed);
+    kinds[DELAYED] = (delayed && state == "inactive").into();
+    kinds
+}
+
 fn wake_children(trigger: &PgTrigger, job: &Row, failed: bool, gone: bool) -> Result<(), Error> {
     let id: Option<i64> = job.get(Column::Id);
     write(trigger, &WAKE, params![id, failed, gone])
@@ -150,7 +203,7 @@ fn set<T: IntoDatum>(tuple: &mut PgHeapTuple<AllocatedByRust>, column: Column, v
     tuple.set_by_index(number, value).expect("the column has this type");
 }
 
-/// Enters a new job among the children of its parents, now that it is certain to be there.
+/// Makes a new job known, now that it is certain to be there: to its parents, and to shared memory.
 #[pg_trigger]
 fn job_added<'a>(
     trigger: &'a PgTrigger<'a>,
@@ -159,6 +212,7 @@ fn job_added<'a>(
     if job.has_parents() {
         set_parents(trigger, &job)?;
     }
+    tell(trigger, None, Some(&job));
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }
 
@@ -168,6 +222,7 @@ fn job_updated<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     let (old, new) = (Row::first(trigger), Row::second(trigger));
+    tell(trigger, Some(&old), Some(&new));
     let same_state = new.has_same(&old, Column::State);
     let same_expiry = new.has_same(&old, Column::Expires);
     let same_parents = new.has_same(&old, Column::Parents);
@@ -210,6 +265,7 @@ fn job_deleted<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     let job = Row::first(trigger);
+    tell(trigger, Some(&job), None);
     if state(&job) != "finished" {
         wake_children(trigger, &job, false, true)?;
     }
@@ -224,6 +280,7 @@ fn job_deleted<'a>(
 fn jobs_truncated<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
+    transaction::truncated();
     write(trigger, &CLEAR_ALL_PARENTS, &[])?;
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }

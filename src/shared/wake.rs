@@ -1,5 +1,6 @@
 //! Telling that a job may have become claimable, and waiting for it.
 
+use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_long};
 use std::time::Duration;
@@ -9,9 +10,12 @@ unsafe extern "C-unwind" {
     fn Async_Notify(channel: *const c_char, payload: *const c_char);
 }
 
-/// `NOTIFY "minion.job"` when the transaction commits. However often it is called, the server sends one
-/// per transaction, and it keeps count through savepoints better than we could.
+/// `NOTIFY "minion.job"` when the transaction commits, unless minion.notify is off. However often it is
+/// called, the server sends one per transaction, and it keeps count through savepoints better than we could.
 pub fn notify() {
+    if !settings::notify() {
+        return;
+    }
     // SAFETY: both strings are constant and NUL-terminated, and the server copies them; an error of the
     // server's unwinds through the guard as from any function of pg_sys.
     unsafe {
@@ -36,16 +40,21 @@ impl Pauses {
     pub fn pause(&mut self, left: Duration) {
         let pause = self.next.min(left);
         self.next = (self.next * 2).min(Self::LONGEST);
-        // SAFETY: MyLatch is this backend's own latch and lives as long as it does.
-        unsafe {
-            pg_sys::WaitLatch(
-                pg_sys::MyLatch,
-                (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
-                pause.as_millis().max(1) as c_long,
-                pg_sys::PG_WAIT_EXTENSION,
-            );
-            pg_sys::ResetLatch(pg_sys::MyLatch);
-        }
-        pgrx::check_for_interrupts!();
+        sleep(pause);
     }
+}
+
+/// Until the latch is set or the time is over. Raises what interrupts there are.
+pub fn sleep(most: Duration) {
+    // SAFETY: MyLatch is this backend's own latch and lives as long as it does.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+            most.as_millis().clamp(1, 1 << 30) as c_long,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
 }

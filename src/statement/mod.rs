@@ -11,9 +11,10 @@ pub mod value;
 mod version;
 
 use crate::error::Error;
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use steer::Steered;
 
 /// Which of the database's states a statement sees.
@@ -32,6 +33,7 @@ pub struct Statement {
     types: &'static [pg_sys::Oid],
     sees: Sees,
     order_from_index: bool,
+    whole_table: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
 
@@ -46,6 +48,7 @@ impl Statement {
             types,
             sees: Sees::Transaction,
             order_from_index: false,
+            whole_table: false,
             plan: Cell::new(std::ptr::null_mut()),
         }
     }
@@ -61,6 +64,16 @@ impl Statement {
     pub const fn in_index_order(mut self) -> Self {
         self.order_from_index = true;
         self
+    }
+
+    /// For one that has to read the whole table anyway.
+    pub const fn of_whole_table(mut self) -> Self {
+        self.whole_table = true;
+        self
+    }
+
+    fn steered(&self) -> Option<Steered> {
+        (!self.whole_table).then(|| Steered::new(self.order_from_index))
     }
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr, Error> {
@@ -149,7 +162,7 @@ impl Session {
         most: usize,
     ) -> Result<Rows, Error> {
         debug_assert_eq!(params.len(), statement.types.len());
-        let _steered = Steered::new(statement.order_from_index);
+        let _steered = statement.steered();
         let plan = statement.plan()?;
         let mut values: Vec<_> =
             params.iter().map(|param| param.0.unwrap_or(pg_sys::Datum::null())).collect();
@@ -182,11 +195,44 @@ impl Session {
                 )
             }
         };
-        if code < 0 {
-            return Err(statement.error("SPI_execute", code));
-        }
-        // SAFETY: SPI has just set both.
-        unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
+        Rows::of_last(statement, code)
+    }
+
+    /// Runs a statement without parameters that only reads, with a new snapshot that is told about first:
+    /// the first transaction that it does not see any more, and those before it that were under way. None
+    /// if whoever was told does not want it.
+    pub fn run_with_snapshot(
+        &self,
+        statement: &Statement,
+        tell: impl FnOnce(u32, &[u32]) -> bool,
+    ) -> Result<Option<Rows>, Error> {
+        debug_assert!(statement.types.is_empty());
+        let _steered = statement.steered();
+        let plan = statement.plan()?;
+        // SAFETY: the snapshot is registered as long as it is used, by the server itself should there be an
+        // error; xip has xcnt elements.
+        let code = unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+            let running: &[u32] = match (*snapshot).xcnt {
+                0 => &[],
+                count => std::slice::from_raw_parts((*snapshot).xip.cast(), count as usize),
+            };
+            let code = tell((*snapshot).xmax.into(), running).then(|| {
+                pg_sys::SPI_execute_snapshot(
+                    plan,
+                    std::ptr::null_mut(),
+                    std::ptr::null(),
+                    snapshot,
+                    std::ptr::null_mut(),
+                    true,
+                    false,
+                    0,
+                )
+            });
+            pg_sys::UnregisterSnapshot(snapshot);
+            code
+        };
+        code.map(|code| Rows::of_last(statement, code)).transpose()
     }
 
     /// A copy of a value that outlives this session, for the function's caller.
@@ -207,6 +253,15 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Those of the statement that SPI has just run.
+    fn of_last(statement: &Statement, code: i32) -> Result<Self, Error> {
+        if code < 0 {
+            return Err(statement.error("SPI_execute", code));
+        }
+        // SAFETY: SPI has just set both.
+        unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
+    }
+
     /// How many rows were returned or, without RETURNING, changed.
     pub fn count(&self) -> usize {
         self.count
@@ -280,10 +335,32 @@ pub fn snapshot_is_fixed() -> bool {
     unsafe { pg_sys::XactIsoLevel >= REPEATABLE_READ }
 }
 
+/// Whether this transaction has written anything.
+pub fn has_changed_anything() -> bool {
+    // SAFETY: reads the backend's transaction state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
+/// Whether the caller sees some rows of a table only.
+pub fn has_row_security(relation: u32) -> bool {
+    const ENABLED: i32 = pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
+    // SAFETY: look-ups in the catalogue caches; true: no error is raised.
+    unsafe { pg_sys::check_enable_rls(relation.into(), pg_sys::InvalidOid, true) == ENABLED }
+}
+
 /// Whether what a call locks stays locked after it: inside BEGIN … COMMIT, or a subtransaction.
 pub fn in_transaction_block() -> bool {
     // SAFETY: both only read the backend's transaction state.
     unsafe { pg_sys::IsTransactionBlock() || pg_sys::GetCurrentTransactionNestLevel() > 1 }
+}
+
+/// The name of a database of the cluster, unless it was dropped.
+pub fn database_name(oid: u32) -> Option<String> {
+    // SAFETY: a look-up in the catalogue caches; the name is a copy of the server's.
+    unsafe {
+        let name = pg_sys::get_database_name(oid.into());
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
 }
 
 /// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
@@ -299,6 +376,13 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// PostgreSQL's 'infinity'.
     pub const INFINITY: Timestamp = Timestamp(i64::MAX);
+
+    /// For the caller of a function.
+    pub fn shown(self) -> TimestampWithTimeZone {
+        // SAFETY: both are a timestamptz.
+        unsafe { TimestampWithTimeZone::from_datum(self.0.into(), false) }
+            .expect("the value is not NULL")
+    }
 }
 
 impl FromDatum for Timestamp {

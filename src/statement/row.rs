@@ -11,8 +11,11 @@ pub enum Column {
     Expires = 4,
     ParkedUntil = 9,
     WaitsFor = 10,
+    Priority = 11,
     State = 14,
     Lax = 15,
+    Queue = 16,
+    Task = 17,
     Parents = 20,
 }
 
@@ -99,8 +102,11 @@ mod tests {
             (Column::Expires, "expires"),
             (Column::ParkedUntil, "parked_until"),
             (Column::WaitsFor, "waits_for"),
+            (Column::Priority, "priority"),
             (Column::State, "state"),
             (Column::Lax, "lax"),
+            (Column::Queue, "queue"),
+            (Column::Task, "task"),
             (Column::Parents, "parents"),
         ];
         for (column, name) in columns {

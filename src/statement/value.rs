@@ -179,6 +179,18 @@ pub trait Array: IntoDatum + Copy {
     }
 }
 
+impl TextArray {
+    /// The elements, each once; there are no NULLs in it.
+    pub fn distinct(self) -> Vec<String> {
+        // SAFETY: the datum is a text[], see above.
+        let elements = unsafe { Vec::<Option<String>>::from_datum(self.0, false) };
+        let mut elements: Vec<_> = elements.into_iter().flatten().flatten().collect();
+        elements.sort_unstable();
+        elements.dedup();
+        elements
+    }
+}
+
 impl Array for BigintArray {}
 impl Array for IntArray {}
 impl Array for TextArray {}

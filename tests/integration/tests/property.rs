@@ -425,6 +425,8 @@ impl Run {
             "UPDATE minion.workers SET notified = notified - interval '{hours} hours'"
         ));
         self.must("SET session_replication_role = origin");
+        // Shared memory has heard nothing of it, and would find out by itself only after a while.
+        self.must("UPDATE minion.jobs SET priority = priority WHERE state = 'inactive'");
     }
 
     fn remove_done(&mut self) {

@@ -20,7 +20,7 @@ SELECT minion.backoff(0);
 -- set_config(…, true) does too.
 \c
 BEGIN;
-SELECT set_config('minion.backoff_base', '2', true);
+SELECT set_config('minion.backoff_base', '2', true) \g /dev/null
 SELECT minion.backoff(0);
 COMMIT;
 SELECT minion.backoff(0);

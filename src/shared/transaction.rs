@@ -1,0 +1,225 @@
+//! What a transaction makes claimable, until its end tells whether it is.
+//!
+//! Its jobs lower the bounds of their lanes when it has committed, and wake those who wait for them. Until
+//! then nobody else may see them, and the transaction itself looks from its own jobs on.
+
+use super::area::{Area, Mode, SHARED};
+use super::changes;
+use super::counts::Counts;
+use super::heads::{Heads, Slot};
+use super::lane::Position;
+use super::waiters;
+use crate::statement::Timestamp;
+use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering;
+
+/// More lanes than this in one transaction, and it forgets the bounds of all.
+const MOST: usize = 512;
+
+/// What one lane has got.
+#[derive(Clone, Copy)]
+struct Note {
+    slot: u32,
+    /// The best of the jobs that became ready, END for none.
+    ready: Position,
+    jobs: u32,
+    /// When the first parked one is due, INFINITY for none.
+    due: Timestamp,
+    /// The queue has got a lane that there is no slot for.
+    untracked_lane: bool,
+}
+
+/// Allocated once: the callback that reads it must not be able to fail.
+struct Notes {
+    notes: [Note; MOST],
+    count: usize,
+    too_many: bool,
+}
+
+thread_local! {
+    static NOTES: RefCell<Notes> = const {
+        RefCell::new(Notes { notes: [Note::EMPTY; MOST], count: 0, too_many: false })
+    };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Note {
+    const EMPTY: Note = Note {
+        slot: 0,
+        ready: Position::END,
+        jobs: 0,
+        due: Timestamp::INFINITY,
+        untracked_lane: false,
+    };
+}
+
+impl Notes {
+    fn all(&self) -> &[Note] {
+        self.notes.get(..self.count).unwrap_or_default()
+    }
+
+    fn of(&mut self, slot: u32) -> Option<&mut Note> {
+        let known = self.all().iter().position(|note| note.slot == slot);
+        let at = match known {
+            Some(at) => at,
+            None if self.count < MOST => {
+                self.notes[self.count] = Note { slot, ..Note::EMPTY };
+                self.count += 1;
+                self.count - 1
+            }
+            None => return None,
+        };
+        self.notes.get_mut(at)
+    }
+}
+
+/// A job of this transaction is ready.
+pub fn ready(relation: pg_sys::Oid, queue: &str, task: &str, position: Position) {
+    note(relation, queue, task, |note| {
+        note.ready = note.ready.min(position);
+        note.jobs = note.jobs.saturating_add(1);
+    });
+}
+
+/// A job of this transaction is parked until a time.
+pub fn parked(relation: pg_sys::Oid, queue: &str, task: &str, due: Timestamp) {
+    note(relation, queue, task, |note| note.due = note.due.min(due));
+}
+
+/// A lane has more or fewer jobs of some kinds.
+pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
+    if SHARED.get().is_some() {
+        match note(relation, queue, task, |_| {}) {
+            Some(slot) => changes::changed(slot, change),
+            None => changes::lose(),
+        }
+    }
+}
+
+/// The table was emptied: what there is has to be counted anew.
+pub fn truncated() {
+    if SHARED.get().is_some() {
+        register();
+        changes::lose();
+    }
+}
+
+/// The slot of the lane, which is pinned until the transaction ends.
+fn note(relation: pg_sys::Oid, queue: &str, task: &str, change: impl Fn(&mut Note)) -> Option<u32> {
+    let area = SHARED.get()?;
+    register();
+    let heads = Heads::of(area, relation);
+    let pinned = |task: &str, change: &dyn Fn(&mut Note)| {
+        let slot = heads.find_or_add(queue, task, |slot| {
+            slot.pins.fetch_add(1, Ordering::AcqRel);
+        })?;
+        let noted = NOTES.with_borrow_mut(|notes| {
+            let before = notes.count;
+            let noted = notes.of(slot).map(change).is_some();
+            notes.too_many |= !noted;
+            // One pin for each note.
+            if notes.count == before {
+                area.slots()[slot as usize].pins.fetch_sub(1, Ordering::AcqRel);
+            }
+            noted
+        });
+        Some(noted.then_some(slot))
+    };
+    if let Some(slot) = pinned(task, &change) {
+        return slot;
+    }
+    area.untracked.fetch_add(1, Ordering::Relaxed);
+    if pinned("", &|note| note.untracked_lane = true).is_none() {
+        NOTES.with_borrow_mut(|notes| notes.too_many = true);
+    }
+    None
+}
+
+/// From where on this transaction has ready jobs of its own in a lane, and when its own are due.
+pub fn own(slot: u32) -> (Position, Timestamp) {
+    NOTES.with_borrow(|notes| {
+        let note = notes.all().iter().find(|note| note.slot == slot);
+        note.map_or((Position::END, Timestamp::INFINITY), |note| (note.ready, note.due))
+    })
+}
+
+/// Whether this transaction has jobs of its own in lanes that it has not noted.
+pub fn lost_count() -> bool {
+    NOTES.with_borrow(|notes| notes.too_many || notes.all().iter().any(|note| note.untracked_lane))
+}
+
+fn register() {
+    if !REGISTERED.get() {
+        // SAFETY: the callbacks are functions of this library, which is never unloaded.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(changes::at_end_of_sub), std::ptr::null_mut());
+        }
+        REGISTERED.set(true);
+    }
+}
+
+/// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
+extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
+        return;
+    }
+    NOTES.with(|notes| {
+        // Nobody borrows it while a transaction ends; were that ever wrong, a hint is lost and no server.
+        let (Some(area), Ok(mut notes)) = (SHARED.get(), notes.try_borrow_mut()) else { return };
+        changes::end(area, event);
+        if notes.too_many && event != XACT_EVENT_ABORT {
+            forget_all(area);
+        }
+        for note in notes.all() {
+            let Some(slot) = area.slots().get(note.slot as usize) else { continue };
+            match event {
+                XACT_EVENT_COMMIT => make_known(area, slot, note),
+                XACT_EVENT_PREPARE => {
+                    lower(area, slot, note);
+                    slot.doubt();
+                }
+                _ => {}
+            }
+            slot.pins.fetch_sub(1, Ordering::AcqRel);
+        }
+        if notes.too_many && event == XACT_EVENT_COMMIT {
+            waiters::wake_all(area);
+        }
+        notes.count = 0;
+        notes.too_many = false;
+    });
+}
+
+fn make_known(area: &Area, slot: &Slot, note: &Note) {
+    lower(area, slot, note);
+    if note.jobs > 0 {
+        waiters::wake_for_jobs(area, slot, note.jobs);
+    }
+    if note.due < Timestamp::INFINITY {
+        waiters::wake_timekeeper(area, slot, note.due);
+    }
+}
+
+fn lower(area: &Area, slot: &Slot, note: &Note) {
+    let version = area.next_version();
+    slot.lower(version, note.ready, note.due);
+    if note.untracked_lane {
+        slot.forget_lanes(version);
+    }
+}
+
+/// Drops every bound of this database.
+fn forget_all(area: &Area) {
+    let version = area.next_version();
+    // SAFETY: a variable of this backend.
+    let database = u32::from(unsafe { pg_sys::MyDatabaseId });
+    let _held = area.lanes(Mode::Shared);
+    for slot in area.slots() {
+        if slot.is_in_use() && slot.table().database == database {
+            slot.reset(version);
+        }
+    }
+}

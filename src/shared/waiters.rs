@@ -1,0 +1,305 @@
+//! Waiting calls of dequeue sleep here until a commit makes a job claimable that they want.
+//!
+//! Each ready job wakes one waiter that takes its queue and task, not all: the others would only race for
+//! it in vain. Who was woken and could not use it wakes the next. One waiter of a table, the timekeeper,
+//! also sleeps no longer than until the next parked job is due, and then wakes one for it.
+
+use super::area::{Area, Mode, SHARED};
+use super::heads::{Heads, Slot, Table};
+use crate::statement::{Timestamp, clock};
+use pgrx::pg_sys;
+use std::cell::{Cell, UnsafeCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering, fence};
+use std::time::Duration;
+
+/// Everybody looks again after this, whatever he has heard.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// More names than this, and a waiter is woken for any.
+const NAMES: usize = 8;
+
+const FREE: u32 = 0;
+const WAITING: u32 = 1;
+const WOKEN: u32 = 2;
+
+/// One backend's place. All zeroes is a free one.
+#[repr(C, align(64))]
+pub struct Waiter {
+    state: AtomicU32,
+    is_timekeeper: AtomicBool,
+    /// When the timekeeper wakes by itself.
+    until: AtomicI64,
+    latch: AtomicPtr<pg_sys::Latch>,
+    wants: UnsafeCell<Wants>,
+}
+
+// SAFETY: what a waiter wants is written under the exclusive lock of the waiting room.
+unsafe impl Sync for Waiter {}
+
+struct Wants {
+    table: Table,
+    queues: Names,
+    tasks: Names,
+}
+
+/// Hashes of names; two of one hash only mean that somebody is woken in vain.
+struct Names {
+    any: bool,
+    count: u8,
+    hashes: [u64; NAMES],
+}
+
+impl Names {
+    fn new(names: Option<&[String]>) -> Self {
+        let mut hashes = [0; NAMES];
+        let Some(names) = names.filter(|names| names.len() <= NAMES) else {
+            return Self { any: true, count: 0, hashes };
+        };
+        for (hash, name) in hashes.iter_mut().zip(names) {
+            *hash = hashed(name.as_bytes());
+        }
+        Self { any: false, count: names.len() as u8, hashes }
+    }
+
+    fn take(&self, name: u64) -> bool {
+        self.any || self.hashes.iter().take(self.count.into()).any(|hash| *hash == name)
+    }
+}
+
+fn hashed(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Waiter {
+    /// To be called under the lock of the waiting room.
+    fn wants(&self) -> &Wants {
+        // SAFETY: written under the exclusive lock only.
+        unsafe { &*self.wants.get() }
+    }
+
+    fn wake(&self) -> bool {
+        let woken =
+            self.state.compare_exchange(WAITING, WOKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if woken {
+            // SAFETY: the latch of a server process, in the server's own shared memory; setting it can't
+            // fail, and one that nobody waits on any more takes no harm.
+            unsafe { pg_sys::SetLatch(self.latch.load(Ordering::Relaxed)) };
+        }
+        woken
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == WAITING
+    }
+}
+
+/// Whether anybody waits. What the caller has changed is there for whoever begins to after this.
+fn anybody(area: &Area) -> bool {
+    fence(Ordering::SeqCst);
+    area.waiting.load(Ordering::SeqCst) > 0
+}
+
+/// One waiter for each of so many ready jobs of a lane. Called from a commit callback: can't fail.
+pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32) {
+    if !anybody(area) {
+        return;
+    }
+    let _held = area.waiting_room(Mode::Shared);
+    let (table, queue, task) = (lane.table(), hashed(lane.queue()), hashed(lane.task()));
+    let mut left = jobs;
+    for waiter in area.waiters() {
+        if waiter.is_waiting() {
+            let wants = waiter.wants();
+            let takes = wants.table == table && wants.queues.take(queue) && wants.tasks.take(task);
+            if takes && waiter.wake() {
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A parked job of this database will be due. Called from a commit callback: can't fail.
+pub fn wake_timekeeper(area: &Area, lane: &Slot, due: Timestamp) {
+    if !anybody(area) {
+        return;
+    }
+    let _held = area.waiting_room(Mode::Shared);
+    for waiter in area.waiters() {
+        if waiter.is_timekeeper.load(Ordering::Relaxed)
+            && waiter.wants().table == lane.table()
+            && due.0 < waiter.until.load(Ordering::Relaxed)
+        {
+            waiter.wake();
+        }
+    }
+}
+
+/// Called from a commit callback: can't fail.
+pub fn wake_all(area: &Area) {
+    if anybody(area) {
+        let _held = area.waiting_room(Mode::Shared);
+        for waiter in area.waiters() {
+            waiter.wake();
+        }
+    }
+}
+
+/// How many waiters would be woken for a job of a lane.
+pub fn count(area: &Area, table: Table, queue: &str, task: &str) -> i64 {
+    let (queue, task) = (hashed(queue.as_bytes()), hashed(task.as_bytes()));
+    let _held = area.waiting_room(Mode::Shared);
+    let waiting = area.waiters().iter().filter(|waiter| {
+        let wants = waiter.wants();
+        waiter.state.load(Ordering::Relaxed) != FREE
+            && wants.table == table
+            && wants.queues.take(queue)
+            && wants.tasks.take(task)
+    });
+    waiting.count() as i64
+}
+
+/// This backend's place among the waiters, given up when dropped.
+pub struct Waiting {
+    heads: Heads,
+    at: usize,
+}
+
+thread_local!(static REGISTERED: Cell<bool> = const { Cell::new(false) });
+
+impl Waiting {
+    /// None if there is no place, as for some background processes.
+    pub fn begin(heads: Heads, queues: &[String], tasks: Option<&[String]>) -> Option<Self> {
+        let at = own_place();
+        let waiter = heads.area().waiters().get(at)?;
+        if !REGISTERED.get() {
+            // SAFETY: the callback is a function of this library, which is never unloaded. It is needed
+            // where a backend ends without unwinding, as pg_terminate_backend makes it.
+            unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::null()) };
+            REGISTERED.set(true);
+        }
+        let wants = Wants {
+            table: heads.table,
+            queues: Names::new(Some(queues)),
+            tasks: Names::new(tasks),
+        };
+        let _held = heads.area().waiting_room(Mode::Exclusive);
+        // SAFETY: under the exclusive lock; the place is this backend's own, and MyLatch its latch.
+        unsafe {
+            *waiter.wants.get() = wants;
+            waiter.latch.store(pg_sys::MyLatch, Ordering::Relaxed);
+        }
+        waiter.state.store(WAITING, Ordering::SeqCst);
+        heads.area().waiting.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Some(Self { heads, at })
+    }
+
+    fn waiter(&self) -> &'static Waiter {
+        &self.heads.area().waiters()[self.at]
+    }
+
+    /// To be called before each look for a job, so that what comes after it is heard of. True if we were
+    /// woken since.
+    pub fn listen(&self) -> bool {
+        let was = self.waiter().state.swap(WAITING, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        was == WOKEN
+    }
+
+    /// Wakes another one for what we were woken for in vain. Only forward: it comes to an end.
+    pub fn pass_on(&self) {
+        pass_on(self.heads.area(), self.at);
+    }
+
+    /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
+    pub fn sleep(&self, left: Duration) {
+        let longest = left.min(RECHECK);
+        let until = match self.keep_time() {
+            true => self.heads.next_due(clock()),
+            false => Timestamp::INFINITY,
+        };
+        let due_in = until.0.saturating_sub(clock().0).max(0) as u64;
+        // A millisecond more than rounded down: not to wake just before the time and wait once more.
+        let due_in = Duration::from_micros(due_in).saturating_add(Duration::from_millis(1));
+        self.waiter().until.store(until.0, Ordering::Relaxed);
+        super::wake::sleep(longest.min(due_in));
+        if until <= clock() {
+            self.heads.wake_for_due(clock());
+        }
+    }
+
+    /// Whether it is for us to see to parked jobs that come due.
+    fn keep_time(&self) -> bool {
+        let own = self.waiter();
+        if own.is_timekeeper.load(Ordering::Relaxed) {
+            return true;
+        }
+        let _held = self.heads.area().waiting_room(Mode::Exclusive);
+        let taken = self.heads.area().waiters().iter().any(|waiter| {
+            waiter.is_timekeeper.load(Ordering::Relaxed) && waiter.wants().table == self.heads.table
+        });
+        own.is_timekeeper.store(!taken, Ordering::Relaxed);
+        !taken
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        leave(self.heads.area(), self.at);
+    }
+}
+
+fn pass_on(area: &Area, from: usize) {
+    let _held = area.waiting_room(Mode::Shared);
+    let Some(own) = area.waiters().get(from) else { return };
+    for waiter in area.waiters().iter().skip(from + 1) {
+        if waiter.is_waiting() && waiter.wants().table == own.wants().table && waiter.wake() {
+            return;
+        }
+    }
+}
+
+fn leave(area: &Area, at: usize) {
+    let Some(own) = area.waiters().get(at) else { return };
+    let (was, kept_time) = {
+        let _held = area.waiting_room(Mode::Exclusive);
+        let was = own.state.swap(FREE, Ordering::SeqCst);
+        if was == FREE {
+            return;
+        }
+        area.waiting.fetch_sub(1, Ordering::SeqCst);
+        (was, own.is_timekeeper.swap(false, Ordering::Relaxed))
+    };
+    if was == WOKEN {
+        pass_on(area, at);
+    }
+    if kept_time {
+        let _held = area.waiting_room(Mode::Shared);
+        let heirs =
+            area.waiters().iter().filter(|waiter| waiter.wants().table == own.wants().table);
+        // Whoever wakes up takes over.
+        let _ = heirs.map(Waiter::wake).find(|woken| *woken);
+    }
+}
+
+extern "C-unwind" fn at_exit(_: i32, _: pg_sys::Datum) {
+    if let Some(area) = SHARED.get() {
+        leave(area, own_place());
+    }
+}
+
+fn own_place() -> usize {
+    // SAFETY: a variable of this backend.
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+    let number = unsafe { pg_sys::MyBackendId };
+    // SAFETY: as above.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    let number = unsafe { pg_sys::MyProcNumber };
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,334 @@
+//! The rules that keep shared memory from hiding a job: each test fails when its rule is taken out of
+//! src/shared. Without shared memory all of it must be so anyway.
+
+use integration::{Ask, Database, PATIENCE, until};
+use postgres::Client;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLAIM: &str = "SELECT id FROM minion.dequeue(1)";
+
+struct Queue {
+    // Dropped after the clients.
+    one: Client,
+    other: Client,
+    database: Database,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let database = Database::new();
+        let (mut one, other) = (database.connect(), database.connect());
+        one.register();
+        Self { one, other, database }
+    }
+
+    fn enqueue(&mut self) -> i64 {
+        self.one.one("SELECT minion.enqueue('task')", &[])
+    }
+}
+
+fn claim(client: &mut Client) -> Vec<i64> {
+    client.all(CLAIM, &[])
+}
+
+fn run(client: &mut Client, sql: &str) {
+    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+fn is_preloaded(client: &mut Client) -> bool {
+    client.one("SELECT current_setting('shared_preload_libraries') = 'minion'", &[])
+}
+
+#[test]
+fn a_job_that_somebody_holds_is_not_passed_for_good() {
+    let mut queue = Queue::new();
+    for _ in 0..3 {
+        queue.enqueue();
+    }
+    run(&mut queue.other, "BEGIN; SELECT minion.note(1, '{\"held\": true}')");
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.one), [3]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "ROLLBACK");
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+#[test]
+fn a_claim_that_is_rolled_back_leaves_its_job_to_be_claimed() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    queue.enqueue();
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(claim(&mut queue.other), [1]);
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "ROLLBACK");
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+#[test]
+fn a_claim_that_is_rolled_back_to_a_savepoint_leaves_its_job_to_be_claimed() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    run(&mut queue.other, "BEGIN; SAVEPOINT before");
+    assert_eq!(claim(&mut queue.other), [1]);
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    run(&mut queue.other, "ROLLBACK TO before");
+    assert_eq!(claim(&mut queue.other), [1]);
+    run(&mut queue.other, "ROLLBACK");
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+#[test]
+fn a_job_that_others_could_not_see_is_found_when_it_is_committed() {
+    let mut queue = Queue::new();
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "BEGIN; SELECT minion.enqueue('task')");
+    assert_eq!(queue.enqueue(), 2);
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "COMMIT");
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+#[test]
+fn a_transaction_claims_its_own_jobs() {
+    let mut queue = Queue::new();
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "BEGIN; SELECT minion.enqueue('task')");
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "SAVEPOINT before; SELECT minion.enqueue('task', priority => 1)");
+    assert_eq!(claim(&mut queue.other), [2]);
+    run(&mut queue.other, "ROLLBACK TO before");
+    assert_eq!(claim(&mut queue.other), [1]);
+    run(&mut queue.other, "ROLLBACK");
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+}
+
+#[test]
+fn an_old_snapshot_tells_nothing_about_a_lane() {
+    let mut queue = Queue::new();
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [1]);
+    run(&mut queue.other, "ROLLBACK");
+}
+
+#[test]
+fn whatever_makes_a_job_ready_is_heard_of() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    for makes_ready in [
+        "SELECT minion.retry_job(1, 0)",
+        "SELECT minion.fail_job(1, 1), minion.retry_job(1, 1)",
+        "UPDATE minion.jobs SET state = 'inactive'",
+        "UPDATE minion.jobs SET attempts = 2; SELECT minion.fail_job(1, 2, retry_delay => '0')",
+        "UPDATE minion.jobs SET state = 'inactive', delayed = now() + '1 day';
+         UPDATE minion.jobs SET delayed = now()",
+        "UPDATE minion.jobs SET state = 'inactive', expires = now() - interval '1 day';
+         UPDATE minion.jobs SET expires = NULL",
+        "DELETE FROM minion.jobs; INSERT INTO minion.jobs (id, task) VALUES (1, 'task')",
+        "TRUNCATE minion.jobs; INSERT INTO minion.jobs (id, task) VALUES (1, 'task')",
+        "SELECT minion.reset('all'), minion.register_worker(); SELECT minion.enqueue('task')",
+        "DROP EXTENSION minion; CREATE EXTENSION minion;
+         SELECT minion.register_worker(), minion.enqueue('task')",
+    ] {
+        run(&mut queue.other, makes_ready);
+        assert_eq!(claim(&mut queue.one), [1], "{makes_ready}");
+        assert_eq!(claim(&mut queue.one), [0; 0], "{makes_ready}");
+    }
+}
+
+#[test]
+fn a_job_that_moves_forward_is_found_there() {
+    let mut queue = Queue::new();
+    for _ in 0..4 {
+        queue.enqueue();
+    }
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [2]);
+    run(&mut queue.other, "UPDATE minion.jobs SET priority = 9 WHERE id = 4");
+    assert_eq!(claim(&mut queue.one), [4]);
+    run(&mut queue.other, "UPDATE minion.jobs SET queue = 'another' WHERE id = 3");
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let another: Vec<i64> =
+        queue.one.all("SELECT id FROM minion.dequeue(1, queues => '{another}')", &[]);
+    assert_eq!(another, [3]);
+}
+
+#[test]
+fn what_is_undone_leaves_the_jobs_where_they_were() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    for undone in [
+        "BEGIN; TRUNCATE minion.jobs; SELECT * FROM minion.dequeue(1); ROLLBACK",
+        "BEGIN; SELECT minion.reset('all'), minion.register_worker();
+         SELECT * FROM minion.dequeue(1); ROLLBACK",
+        "BEGIN; DROP EXTENSION minion; CREATE EXTENSION minion; SELECT minion.register_worker();
+         SELECT * FROM minion.dequeue(1); ROLLBACK",
+        "BEGIN; DELETE FROM minion.jobs; SELECT * FROM minion.dequeue(1); ROLLBACK",
+        "BEGIN; UPDATE minion.jobs SET delayed = now() + '1 day';
+         SELECT * FROM minion.dequeue(1); ROLLBACK",
+    ] {
+        run(&mut queue.other, undone);
+        run(&mut queue.one, "BEGIN");
+        assert_eq!(claim(&mut queue.one), [1], "{undone}");
+        run(&mut queue.one, "ROLLBACK");
+    }
+}
+
+#[test]
+fn a_delayed_job_is_found_when_it_is_due_whoever_looked_before() {
+    let mut queue = Queue::new();
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "BEGIN; SELECT minion.enqueue('task', delay => '0.1 s')");
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "COMMIT");
+    let begin = Instant::now();
+    while claim(&mut queue.one).is_empty() {
+        // Less than it takes until the lane is verified.
+        assert!(begin.elapsed() < Duration::from_millis(800));
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_transaction_with_jobs_for_very_many_lanes_is_heard_of_in_all() {
+    let mut queue = Queue::new();
+    let everywhere =
+        "SELECT id FROM minion.dequeue(1, queues => '{default,many}', max_jobs => 500)";
+    assert_eq!(queue.one.all::<i64>(everywhere, &[]), [0; 0]);
+    let many = "SELECT count(minion.enqueue('task ' || number, queue => 'many'))
+        FROM generate_series(1, 300) AS number";
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(queue.other.one::<i64>(many, &[]), 300);
+    assert_eq!(queue.one.all::<i64>(everywhere, &[]), [0; 0]);
+    assert_eq!(queue.other.all::<i64>(everywhere, &[]).len(), 300);
+    run(&mut queue.other, "ROLLBACK");
+    assert_eq!(queue.other.one::<i64>(many, &[]), 300);
+    assert_eq!(queue.one.all::<i64>(everywhere, &[]).len(), 300);
+}
+
+#[test]
+fn lanes_with_very_long_names_work_as_well() {
+    let mut queue = Queue::new();
+    let long = "x".repeat(1_000);
+    let claim = "SELECT id FROM minion.dequeue(1, queues => ARRAY[$1])";
+    assert_eq!(queue.one.all::<i64>(claim, &[&long]), [0; 0]);
+    for (task, id) in [(&long, 1), (&"short".to_owned(), 2)] {
+        let enqueue = "SELECT minion.enqueue($1, queue => $2)";
+        assert_eq!(queue.other.one::<i64>(enqueue, &[task, &long]), id);
+        assert_eq!(queue.one.all::<i64>(claim, &[&long]), [id]);
+    }
+    // A long lane in a queue whose other lanes are tracked.
+    queue.enqueue();
+    assert_eq!(self::claim(&mut queue.one), [3]);
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(queue.other.one::<i64>("SELECT minion.enqueue($1)", &[&long]), 4);
+    assert_eq!(self::claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "COMMIT");
+    assert_eq!(self::claim(&mut queue.one), [4]);
+}
+
+#[test]
+fn a_prepared_transaction_is_found_when_it_is_committed() {
+    let mut queue = Queue::new();
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let name = queue.database.name.clone();
+    run(&mut queue.other, "BEGIN; SET LOCAL minion.notify = off; SELECT minion.enqueue('task')");
+    run(&mut queue.other, &format!("PREPARE TRANSACTION '{name}'"));
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, &format!("COMMIT PREPARED '{name}'"));
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+#[test]
+fn what_nobody_tells_of_is_found_after_a_moment() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    // As a subscriber of logical replication gets them, in a lane that is known and in one that is not.
+    run(
+        &mut queue.other,
+        "SET session_replication_role = replica;
+         INSERT INTO minion.jobs (id, task) VALUES (7, 'task'), (8, 'new task')",
+    );
+    let mut found = Vec::new();
+    until("the jobs are found", || {
+        found.extend(claim(&mut queue.one));
+        found.len() == 2
+    });
+    found.sort_unstable();
+    assert_eq!(found, [7, 8]);
+    if is_preloaded(&mut queue.one) {
+        let healed =
+            "SELECT sum(heals)::bigint FROM minion.lanes() WHERE database = current_database()";
+        assert!(queue.one.one::<i64>(healed, &[]) >= 1);
+    }
+}
+
+/// One claims without a pause, so that its looks and the commits meet in every way they can.
+#[test]
+fn a_job_that_is_committed_while_others_look_is_claimed_at_once() {
+    let queue = Queue::new();
+    let claimed = AtomicI64::new(0);
+    let (database, claimed) = (&queue.database, &claimed);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(move || {
+                let mut client = database.connect();
+                while claimed.load(Ordering::Relaxed) >= 0 {
+                    for id in claim(&mut client) {
+                        claimed.fetch_max(id, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        let mut client = database.connect();
+        for _ in 0..3_000 {
+            let id: i64 = client.one("SELECT minion.enqueue('task')", &[]);
+            let begin = Instant::now();
+            while claimed.load(Ordering::Relaxed) < id {
+                assert!(begin.elapsed() < PATIENCE, "job {id} is not claimed");
+                thread::yield_now();
+            }
+        }
+        claimed.store(i64::MIN, Ordering::Relaxed);
+        // A job that was passed over is only found when its lane is verified. One may be found in the moment
+        // between its commit and the news of it.
+        let healed = "SELECT coalesce(sum(heals), 0)::bigint FROM minion.lanes() WHERE database = current_database()";
+        assert!(client.one::<i64>(healed, &[]) <= 1);
+    });
+}
+
+#[test]
+fn operators_see_what_shared_memory_knows() {
+    let mut queue = Queue::new();
+    let lanes = "SELECT queue || ' ' || task || coalesce(' ' || id, '') || CASE WHEN is_empty THEN ' empty' ELSE '' END
+        FROM minion.lanes() WHERE database = current_database() ORDER BY 1";
+    if !is_preloaded(&mut queue.one) {
+        queue.enqueue();
+        assert_eq!(claim(&mut queue.one), [1]);
+        assert_eq!(queue.one.all::<String>(lanes, &[]), [""; 0]);
+        return;
+    }
+    for _ in 0..2 {
+        queue.enqueue();
+    }
+    assert_eq!(queue.one.all::<String>(lanes, &[]), ["default task"]);
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(queue.one.all::<String>(lanes, &[]), ["default task 1"]);
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    assert_eq!(queue.one.all::<String>(lanes, &[]), ["default task empty"]);
+}
