@@ -165,6 +165,15 @@ COMMENT ON FUNCTION minion.is_unresolved(minion.job_state, timestamptz, bool, ti
 COMMENT ON FUNCTION minion.job_inserted() IS
 'Internal: trigger function that puts a new job where it belongs and tells waiting workers.';
 
+COMMENT ON FUNCTION minion.is_name(text) IS
+'Internal: whether a text has 1 to 1000 bytes, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_array(jsonb) IS
+'Internal: whether it is a JSON array, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_object(jsonb) IS
+'Internal: whether it is a JSON object, for CHECKs.';
+
 COMMENT ON FUNCTION minion.job_added() IS
 'Internal: trigger function that enters a new job among the children of its parents.';
 

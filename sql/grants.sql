@@ -26,6 +26,13 @@ REVOKE ALL ON TYPE minion.job_state FROM PUBLIC;
 GRANT USAGE ON SCHEMA minion TO minion_producer, minion_worker, minion_reader, minion_admin;
 GRANT USAGE ON TYPE minion.job_state TO minion_producer, minion_worker, minion_reader, minion_admin;
 
+-- Whoever writes to jobs calls these by its constraints.
+GRANT EXECUTE ON FUNCTION
+    minion.is_name(text),
+    minion.is_array(jsonb),
+    minion.is_object(jsonb)
+TO minion_producer, minion_worker, minion_admin;
+
 -- minion_producer: puts jobs in, and can't read what others put in.
 GRANT EXECUTE ON FUNCTION
     minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb),

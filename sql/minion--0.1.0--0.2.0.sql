@@ -1,4 +1,29 @@
--- From 0.1.0 to 0.2.0: what shared memory knows of lanes and counts.
+-- From 0.1.0 to 0.2.0: what shared memory knows of lanes and counts, and constraints in fewer words.
+
+CREATE FUNCTION minion.is_name(value text) RETURNS bool
+IMMUTABLE STRICT PARALLEL SAFE LANGUAGE c AS 'MODULE_PATHNAME', 'is_name_wrapper';
+
+CREATE FUNCTION minion.is_array(value jsonb) RETURNS bool
+IMMUTABLE STRICT PARALLEL SAFE LANGUAGE c AS 'MODULE_PATHNAME', 'is_array_wrapper';
+
+CREATE FUNCTION minion.is_object(value jsonb) RETURNS bool
+IMMUTABLE STRICT PARALLEL SAFE LANGUAGE c AS 'MODULE_PATHNAME', 'is_object_wrapper';
+
+ALTER TABLE minion.jobs
+    DROP CONSTRAINT jobs_queue_has_1_to_1000_bytes,
+    DROP CONSTRAINT jobs_task_has_1_to_1000_bytes,
+    DROP CONSTRAINT jobs_args_is_array,
+    DROP CONSTRAINT jobs_notes_is_object,
+    ADD CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
+    ADD CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
+    ADD CONSTRAINT jobs_args_is_array CHECK (minion.is_array(args)),
+    ADD CONSTRAINT jobs_notes_is_object CHECK (minion.is_object(notes));
+
+COMMENT ON CONSTRAINT jobs_queue_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
+COMMENT ON CONSTRAINT jobs_task_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
+COMMENT ON CONSTRAINT jobs_args_is_array ON minion.jobs IS 'Workers can rely on a list of arguments.';
+COMMENT ON CONSTRAINT jobs_notes_is_object ON minion.jobs IS 'Notes are merged by key.';
+
 
 CREATE FUNCTION minion.lanes() RETURNS TABLE (
     database text, queue text, task text, priority int, id bigint, is_empty bool, due timestamptz,
@@ -131,6 +156,15 @@ BEGIN ATOMIC
     CROSS JOIN minion.job_counts() AS counts;
 END;
 
+COMMENT ON FUNCTION minion.is_name(text) IS
+'Internal: whether a text has 1 to 1000 bytes, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_array(jsonb) IS
+'Internal: whether it is a JSON array, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_object(jsonb) IS
+'Internal: whether it is a JSON object, for CHECKs.';
+
 COMMENT ON FUNCTION minion.lanes() IS
 'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
@@ -143,6 +177,9 @@ COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minio
 'Internal: the ids of the jobs that list_jobs() is to list, for its page and its total.';
 
 REVOKE ALL ON FUNCTION
+    minion.is_name(text),
+    minion.is_array(jsonb),
+    minion.is_object(jsonb),
     minion.lanes(),
     minion.job_counts(text[], text[]),
     minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[])
@@ -152,3 +189,8 @@ GRANT EXECUTE ON FUNCTION
     minion.job_counts(text[], text[]),
     minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[])
 TO minion_reader, minion_worker, minion_admin;
+GRANT EXECUTE ON FUNCTION
+    minion.is_name(text),
+    minion.is_array(jsonb),
+    minion.is_object(jsonb)
+TO minion_producer, minion_worker, minion_admin;

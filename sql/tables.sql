@@ -8,7 +8,7 @@ CREATE SEQUENCE minion.jobs_id_seq;
 
 -- Fixed-width columns first: no padding between them. Triggers know the columns by their place (Column in
 -- src/statement/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
--- those that keep the queue's own code right are here.
+-- those that keep the queue's own code right are here, in few words.
 CREATE TABLE minion.jobs (
     id           bigint NOT NULL DEFAULT nextval('minion.jobs_id_seq'),
     created      timestamptz NOT NULL DEFAULT now(),
@@ -32,10 +32,10 @@ CREATE TABLE minion.jobs (
     parents      bigint[] NOT NULL DEFAULT '{}',
     result       jsonb,
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
-    CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (octet_length(queue) BETWEEN 1 AND 1000),
-    CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
-    CONSTRAINT jobs_args_is_array CHECK (jsonb_typeof(args) = 'array'),
-    CONSTRAINT jobs_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
+    CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
+    CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
+    CONSTRAINT jobs_args_is_array CHECK (minion.is_array(args)),
+    CONSTRAINT jobs_notes_is_object CHECK (minion.is_object(notes)),
     CONSTRAINT jobs_attempts_is_positive CHECK (attempts >= 1)
 )
 -- Dead rows come with each claim and finish, however many finished jobs are kept; docs/operations.md has figures.

@@ -22,7 +22,11 @@ mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
 
-extension_sql_file!("../sql/tables.sql", name = "tables", bootstrap);
+extension_sql_file!(
+    "../sql/tables.sql",
+    name = "tables",
+    requires = [job::argument::is_name, job::argument::is_array, job::argument::is_object]
+);
 extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
 extension_sql_file!(
     "../sql/triggers.sql",

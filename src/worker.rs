@@ -2,6 +2,7 @@
 
 use crate::error::{Error, excerpt};
 use crate::job::argument::{array, given, object};
+use crate::statement::probe::is_registered;
 use crate::statement::value::{Array, BigintArray, Jsonb};
 use crate::statement::{Session, Statement, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -75,9 +76,13 @@ static NOTHING: Statement = Statement::new("SELECT '[]'::pg_catalog.jsonb", &[])
 
 /// The error for a worker that is not there.
 pub fn must_be_registered(session: &Session, worker: i64) -> Result<(), Error> {
-    match session.run(&EXISTS, params![worker])?.count() {
-        0 => Err(Error::NotRegistered { worker }),
-        _ => Ok(()),
+    let registered = match is_registered(worker) {
+        Some(registered) => registered,
+        None => session.run(&EXISTS, params![worker])?.count() > 0,
+    };
+    match registered {
+        true => Ok(()),
+        false => Err(Error::NotRegistered { worker }),
     }
 }
 

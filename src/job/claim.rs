@@ -9,6 +9,7 @@ use super::lanes::{
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;
+use crate::statement::probe;
 use crate::statement::value::Jsonb;
 use crate::statement::{Rows, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
@@ -182,6 +183,12 @@ static TAKE: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
 );
 
+/// One that this call has locked.
+static TAKE_LOCKED: Statement = Statement::new(
+    concat!(take!(), "$2 WHERE job.id = $3", returning!()),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
+);
+
 static TAKE_ID: Statement = Statement::new(
     concat!(
         take!(),
@@ -327,6 +334,14 @@ impl Head {
         let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
         let Position { rank, id } = self.position;
         if missing == 1 && self.source == Source::Ready {
+            match probe::lock_first_ready(queue, task, (rank, id), limit.id, now) {
+                Some(Some(id)) => {
+                    let params = params![now, wanted.worker, id];
+                    return Ok(claimed(session, &session.run(&TAKE_LOCKED, params)?));
+                }
+                Some(None) => return Ok(Vec::new()),
+                None => {}
+            }
             let params = params![now, queue, task, rank, id, limit.id, wanted.worker];
             return Ok(claimed(session, &session.run(&TAKE_ONE, params)?));
         }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::shared::heads::{Heads, Known, Reading};
 use crate::shared::lane::{Lane, Position};
 use crate::shared::waiters::Waiting;
+use crate::statement::probe;
 use crate::statement::value::TextArray;
 use crate::statement::{Param, Rows, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
@@ -584,6 +585,16 @@ impl Lane {
         from: Position,
         to: Position,
     ) -> Result<Option<Head>, Error> {
+        match probe::first_ready(&self.queue, &self.task, (from.rank, from.id), now) {
+            Some(None) => return Ok(None),
+            Some(Some(job)) if !job.may_be_misplaced => {
+                let position = Position { rank: job.rank, id: job.id };
+                let front = Front::Job { misplaced: false };
+                let head = Head { position, lane: self.clone(), source: Source::Ready, front };
+                return Ok(Some(head).filter(|head| head.position < to));
+            }
+            _ => {}
+        }
         let rows = session.run(&READY_OF_LANE, &self.stretch(now, from, to))?;
         Ok((rows.count() > 0).then(|| read_head(&rows, 0)))
     }

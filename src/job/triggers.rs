@@ -10,6 +10,7 @@ use crate::shared::area::SHARED;
 use crate::shared::counts::{Counts, DELAYED, KINDS};
 use crate::shared::lane::Position;
 use crate::shared::{transaction, wake};
+use crate::statement::probe::may_have_waiting_child;
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
 use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, clock, params};
@@ -153,7 +154,10 @@ fn kinds(job: &Row) -> Counts {
 }
 
 fn wake_children(trigger: &PgTrigger, job: &Row, failed: bool, gone: bool) -> Result<(), Error> {
-    let id: Option<i64> = job.get(Column::Id);
+    let id: i64 = job.get(Column::Id).expect("id is NOT NULL");
+    if !may_have_waiting_child(id) {
+        return Ok(());
+    }
     write(trigger, &WAKE, params![id, failed, gone])
 }
 

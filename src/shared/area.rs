@@ -2,7 +2,7 @@
 //! shared_preload_libraries. Without that there is none, and everything here does nothing.
 
 use super::counts::{COUNTERS, Counter};
-use super::heads::{Buckets, Slot};
+use super::slot::{Buckets, Slot};
 use super::waiters::Waiter;
 use crate::settings;
 use pgrx::pg_sys;

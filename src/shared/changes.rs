@@ -2,7 +2,7 @@
 
 use super::area::Area;
 use super::counts::{self, Counts, KINDS};
-use super::heads::Table;
+use super::slot::Table;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 

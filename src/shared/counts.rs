@@ -10,8 +10,9 @@
 
 use super::area::{Area, Mode};
 use super::changes;
-use super::heads::{Heads, Slot, Table};
+use super::heads::Heads;
 use super::room::is_dropped;
+use super::slot::{Slot, Table};
 use crate::statement::{Timestamp, clock};
 use pgrx::pg_sys;
 use std::cell::UnsafeCell;
@@ -352,13 +353,14 @@ impl Counting {
         let area = self.heads.area();
         {
             let _held = area.counts(Mode::Exclusive);
-            if let Some(inner) = self.own().filter(|inner| inner.phase == Phase::Filtering) {
-                if slots.len() == counted.len() {
-                    for (slot, counts) in &slots {
-                        inner.apply(area.slots().get(*slot as usize), counts);
-                    }
-                    inner.phase = Phase::Known;
+            if let Some(inner) = self.own()
+                && inner.phase == Phase::Filtering
+                && slots.len() == counted.len()
+            {
+                for (slot, counts) in &slots {
+                    inner.apply(area.slots().get(*slot as usize), counts);
                 }
+                inner.phase = Phase::Known;
             }
         }
         for (slot, _) in slots {
@@ -377,10 +379,10 @@ impl Counting {
 impl Drop for Counting {
     fn drop(&mut self) {
         let _held = self.heads.area().counts(Mode::Exclusive);
-        if let Some(inner) = self.own() {
-            if inner.phase != Phase::Known {
-                inner.phase = Phase::Unknown;
-            }
+        if let Some(inner) = self.own()
+            && inner.phase != Phase::Known
+        {
+            inner.phase = Phase::Unknown;
         }
     }
 }

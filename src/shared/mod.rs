@@ -1,7 +1,9 @@
 //! What sessions share: where jobs are, who waits for them, and how they tell each other.
 //!
-//! `area` is the memory; `lane` the words, `heads` the lanes in it, `counts` the jobs, `room` what happens when it is full;
-//! `transaction` and `changes` what is not committed yet; `waiters` who sleeps; `wake` what works without all this.
+//! `area` is the memory itself, `lane` the words. What is known of each lane stands in a `slot`, which `room`
+//! finds and makes room for; claims use it through `heads`, and `counts` adds up the jobs. `transaction` and
+//! `changes` keep what is not committed yet. `waiters` sleep until there is a job. `wake` works without all
+//! this.
 
 pub mod area;
 pub mod changes;
@@ -9,6 +11,7 @@ pub mod counts;
 pub mod heads;
 pub mod lane;
 mod room;
+mod slot;
 pub mod transaction;
 pub mod waiters;
 pub mod wake;

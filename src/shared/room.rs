@@ -1,7 +1,10 @@
-//! Room in a full table of lanes: what is empty, or belongs to what was dropped, is taken away.
+//! Where the slots of lanes are found and added, and, when there is no room for more, those that are empty
+//! or belong to what was dropped are taken away.
 
 use super::area::{Area, Mode};
-use super::heads::{Heads, Table};
+use super::counts::forget_unknown;
+use super::heads::Heads;
+use super::slot::{Key, Slot, State, Table, hash};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering;
 
@@ -9,8 +12,128 @@ use std::sync::atomic::Ordering;
 const PAUSE_MICROS: i64 = 1_000_000;
 
 impl Heads {
+    pub fn find(&self, queue: &str, task: &str) -> Option<u32> {
+        let mut at = self
+            .area()
+            .buckets
+            .of(hash(self.table, queue.as_bytes(), task.as_bytes()))
+            .load(Ordering::Relaxed);
+        while at > 0 {
+            let slot = self.slot(at - 1);
+            if slot.key().is(self.table, queue, task) {
+                return Some(at - 1);
+            }
+            at = slot.next.load(Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// The slot of a lane, added if need be, with `pin` done before it can be taken away again. None if
+    /// there is no room for it.
+    pub fn find_or_add(&self, queue: &str, task: &str, pin: impl Fn(&Slot)) -> Option<u32> {
+        {
+            let _held = self.area().lanes(Mode::Shared);
+            if let Some(at) = self.find(queue, task) {
+                pin(self.slot(at));
+                return Some(at);
+            }
+        }
+        let key = Key::new(self.table, queue, task)?;
+        self.make_room();
+        let _held = self.area().lanes(Mode::Exclusive);
+        let at = match self.find(queue, task) {
+            Some(at) => at,
+            None => self.add(key, queue, task)?,
+        };
+        pin(self.slot(at));
+        Some(at)
+    }
+
+    /// Under the exclusive lock.
+    fn add(&self, key: Key, queue: &str, task: &str) -> Option<u32> {
+        // A lane is found from its queue too.
+        let of_queue = match task {
+            "" => None,
+            _ => Some(match self.find(queue, "") {
+                Some(at) => at,
+                None => self.add(Key::new(self.table, queue, "")?, queue, "")?,
+            }),
+        };
+        let area = self.area();
+        let free = area.free.load(Ordering::Relaxed);
+        let used = area.used.load(Ordering::Relaxed);
+        let at = if free > 0 {
+            area.free.store(self.slot(free - 1).next.load(Ordering::Relaxed), Ordering::Relaxed);
+            free - 1
+        } else if (used as usize) < area.slots().len() {
+            area.used.store(used + 1, Ordering::Relaxed);
+            used
+        } else {
+            return None;
+        };
+        let slot = self.slot(at);
+        let bucket = area.buckets.of(key.hash());
+        slot.set_key(key);
+        slot.state(|state| *state = State::unknown(area.next_version()));
+        slot.pins.store(0, Ordering::Relaxed);
+        slot.hits.store(0, Ordering::Relaxed);
+        slot.heals.store(0, Ordering::Relaxed);
+        slot.counts.set_zero();
+        slot.in_use.store(true, Ordering::Relaxed);
+        slot.next_lane.store(0, Ordering::Relaxed);
+        slot.next.store(bucket.swap(at + 1, Ordering::Relaxed), Ordering::Relaxed);
+        if let Some(of_queue) = of_queue {
+            let first = &self.slot(of_queue).next_lane;
+            slot.next_lane.store(first.swap(at + 1, Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(at)
+    }
+
+    /// Takes away the slots that are empty or of one of these tables. Under the exclusive lock.
+    fn clear(&self, dropped: &[Table]) {
+        forget_unknown(self.area());
+        // Lanes before queues, which are empty only then.
+        for queues in [false, true] {
+            for slot in self.area().slots() {
+                let gone = slot.is_in_use()
+                    && slot.is_of_queue() == queues
+                    && (slot.is_empty() || (slot.is_unpinned() && dropped.contains(&slot.table())));
+                if gone {
+                    slot.in_use.store(false, Ordering::Relaxed);
+                    slot.state(|state| *state = State::unknown(self.area().next_version()));
+                }
+            }
+            self.link_all();
+        }
+    }
+
+    /// Makes all lists anew. Under the exclusive lock.
+    fn link_all(&self) {
+        let area = self.area();
+        let used = area.used.load(Ordering::Relaxed) as usize;
+        let slots = || (1..).zip(&area.slots()[..used]);
+        area.buckets.empty();
+        area.free.store(0, Ordering::Relaxed);
+        for (number, slot) in slots() {
+            let first = match slot.is_in_use() {
+                true => area.buckets.of(slot.key().hash()),
+                false => &area.free,
+            };
+            slot.next.store(first.swap(number, Ordering::Relaxed), Ordering::Relaxed);
+            slot.next_lane.store(0, Ordering::Relaxed);
+        }
+        for (number, slot) in slots().filter(|(_, slot)| slot.is_in_use() && !slot.is_of_queue()) {
+            let heads = Heads { table: slot.table(), ..*self };
+            let queue = String::from_utf8_lossy(slot.key().queue());
+            if let Some(of_queue) = heads.find(&queue, "") {
+                let first = &self.slot(of_queue).next_lane;
+                slot.next_lane.store(first.swap(number, Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Sees to it that a slot is free, if that can be.
-    pub fn make_room(&self) {
+    fn make_room(&self) {
         let area = self.area();
         // A lane takes two slots when its queue is new.
         let full = area.used.load(Ordering::Relaxed) as usize + 2 > area.slots().len();

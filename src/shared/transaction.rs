@@ -6,8 +6,9 @@
 use super::area::{Area, Mode, SHARED};
 use super::changes;
 use super::counts::Counts;
-use super::heads::{Heads, Slot};
+use super::heads::Heads;
 use super::lane::Position;
+use super::slot::Slot;
 use super::waiters;
 use crate::statement::Timestamp;
 use pgrx::pg_sys;

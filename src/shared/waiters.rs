@@ -5,7 +5,8 @@
 //! also sleeps no longer than until the next parked job is due, and then wakes one for it.
 
 use super::area::{Area, Mode, SHARED};
-use super::heads::{Heads, Slot, Table};
+use super::heads::Heads;
+use super::slot::{Slot, Table};
 use crate::statement::{Timestamp, clock};
 use pgrx::pg_sys;
 use std::cell::{Cell, UnsafeCell};

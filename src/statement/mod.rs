@@ -4,6 +4,7 @@
 //! write WAL. A plan kept here takes one only when a row really changes.
 
 pub mod lock;
+pub mod probe;
 mod qualify;
 pub mod row;
 mod steer;

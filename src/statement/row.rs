@@ -1,4 +1,4 @@
-//! The rows that a trigger on `minion.jobs` is called for.
+//! Rows of `minion.jobs`, as triggers get them and looks into an index find them.
 
 use pgrx::{FromDatum, PgTrigger, pg_sys};
 
@@ -19,7 +19,7 @@ pub enum Column {
     Parents = 20,
 }
 
-/// A row of `minion.jobs`, as long as the trigger call lasts.
+/// A row of `minion.jobs`, as long as the trigger call lasts, or the look into the table.
 pub struct Row {
     tuple: *mut pg_sys::HeapTupleData,
     shape: pg_sys::TupleDesc,
@@ -40,6 +40,11 @@ impl Row {
         assert!(!tuple.is_null(), "the trigger is FOR EACH ROW");
         // SAFETY: the server has set the relation of every trigger call.
         let shape = unsafe { (*trigger.trigger_data().tg_relation).rd_att };
+        Self::of(tuple, shape)
+    }
+
+    /// A row of `minion.jobs`, or, as long as no column is asked for, of any table.
+    pub(super) fn of(tuple: *mut pg_sys::HeapTupleData, shape: pg_sys::TupleDesc) -> Self {
         Self { tuple, shape }
     }
 

@@ -7,8 +7,165 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/job/complete.rs:165
+-- minion::job::complete::backoff
+CREATE  FUNCTION "backoff"(
+	"retries" INT /* Option < i32 > */
+) RETURNS interval /* Result < Interval, ErrorReport > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backoff_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/worker.rs:147
+-- minion::worker::broadcast
+CREATE  FUNCTION "broadcast"(
+	"command" TEXT, /* Option < & str > */
+	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
+	"workers" bigint[] DEFAULT '{}' /* Option < BigintArray > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'broadcast_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/dequeue.rs:26
+-- minion::job::dequeue::dequeue
+CREATE  FUNCTION "dequeue"(
+	"worker" bigint, /* Option < i64 > */
+	"wait" interval DEFAULT '0', /* Option < Interval > */
+	"id" bigint DEFAULT NULL, /* Option < i64 > */
+	"min_priority" INT DEFAULT NULL, /* Option < i32 > */
+	"queues" TEXT[] DEFAULT '{default}', /* Option < TextArray > */
+	"tasks" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"max_jobs" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS TABLE (
+	"id" bigint,  /* i64 */
+	"args" jsonb,  /* Jsonb */
+	"retries" INT,  /* i32 */
+	"task" TEXT  /* String */
+)
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'dequeue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/enqueue.rs:40
+-- minion::job::enqueue::enqueue
+CREATE  FUNCTION "enqueue"(
+	"task" TEXT, /* Option < & str > */
+	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
+	"queue" TEXT DEFAULT 'default', /* Option < & str > */
+	"priority" INT DEFAULT 0, /* Option < i32 > */
+	"delay" interval DEFAULT '0', /* Option < Interval > */
+	"expire" interval DEFAULT NULL, /* Option < Interval > */
+	"attempts" INT DEFAULT 1, /* Option < i32 > */
+	"parents" bigint[] DEFAULT '{}', /* Option < BigintArray > */
+	"lax" bool DEFAULT false, /* Option < bool > */
+	"notes" jsonb DEFAULT '{}' /* Option < Jsonb > */
+) RETURNS bigint /* Result < i64, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'enqueue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/enqueue_many.rs:237
+-- minion::job::enqueue_many::enqueue_many
+CREATE  FUNCTION "enqueue_many"(
+	"jobs" jsonb /* Option < Jsonb > */
+) RETURNS SETOF bigint /* i64 */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'enqueue_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/complete.rs:134
+-- minion::job::complete::fail_job
+CREATE  FUNCTION "fail_job"(
+	"id" bigint, /* Option < i64 > */
+	"retries" INT, /* Option < i32 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"retry_delay" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fail_job_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/complete.rs:77
+-- minion::job::complete::finish_job
+CREATE  FUNCTION "finish_job"(
+	"id" bigint, /* Option < i64 > */
+	"retries" INT, /* Option < i32 > */
+	"result" jsonb DEFAULT NULL /* Option < Jsonb > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'finish_job_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/complete.rs:96
+-- minion::job::complete::finish_jobs
+CREATE  FUNCTION "finish_jobs"(
+	"ids" bigint[], /* Option < BigintArray > */
+	"retries" INT[], /* Option < IntArray > */
+	"results" jsonb[] DEFAULT NULL /* Option < JsonbArray > */
+) RETURNS SETOF bigint /* i64 */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'finish_jobs_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/argument.rs:70
+-- minion::job::argument::is_array
+CREATE  FUNCTION "is_array"(
+	"value" jsonb /* Jsonb */
+) RETURNS bool /* bool */
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_array_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lock.rs:82
+-- minion::lock::is_locked
+CREATE  FUNCTION "is_locked"(
+	"name" TEXT /* Option < & str > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_locked_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/argument.rs:64
+-- minion::job::argument::is_name
+CREATE  FUNCTION "is_name"(
+	"value" TEXT /* & str */
+) RETURNS bool /* bool */
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_name_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/argument.rs:76
+-- minion::job::argument::is_object
+CREATE  FUNCTION "is_object"(
+	"value" jsonb /* Jsonb */
+) RETURNS bool /* bool */
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'is_object_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/lib.rs:25
--- bootstrap
+-- requires:
+--   job::argument::is_name
+--   job::argument::is_array
+--   job::argument::is_object
+
 -- Types, tables, constraints, indexes, and what pg_dump carries.
 -- Names are COLLATE "C": compared byte by byte, they are fast, and an update of the operating system's
 -- locales can't leave an index in the wrong order.
@@ -19,7 +176,7 @@ CREATE SEQUENCE minion.jobs_id_seq;
 
 -- Fixed-width columns first: no padding between them. Triggers know the columns by their place (Column in
 -- src/statement/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
--- those that keep the queue's own code right are here.
+-- those that keep the queue's own code right are here, in few words.
 CREATE TABLE minion.jobs (
     id           bigint NOT NULL DEFAULT nextval('minion.jobs_id_seq'),
     created      timestamptz NOT NULL DEFAULT now(),
@@ -43,10 +200,10 @@ CREATE TABLE minion.jobs (
     parents      bigint[] NOT NULL DEFAULT '{}',
     result       jsonb,
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
-    CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (octet_length(queue) BETWEEN 1 AND 1000),
-    CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
-    CONSTRAINT jobs_args_is_array CHECK (jsonb_typeof(args) = 'array'),
-    CONSTRAINT jobs_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
+    CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
+    CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
+    CONSTRAINT jobs_args_is_array CHECK (minion.is_array(args)),
+    CONSTRAINT jobs_notes_is_object CHECK (minion.is_object(notes)),
     CONSTRAINT jobs_attempts_is_positive CHECK (attempts >= 1)
 )
 -- Dead rows come with each claim and finish, however many finished jobs are kept; docs/operations.md has figures.
@@ -172,7 +329,7 @@ SELECT pg_catalog.pg_extension_config_dump('minion.schedules_id_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:26
+-- src/lib.rs:30
 -- requires:
 --   tables
 
@@ -185,126 +342,6 @@ CREATE FUNCTION minion.is_unresolved(
 RETURN state = 'active'
     OR (state = 'failed' AND NOT lax)
     OR (state = 'inactive' AND (expires IS NULL OR expires > at));
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/complete.rs:165
--- minion::job::complete::backoff
-CREATE  FUNCTION "backoff"(
-	"retries" INT /* Option < i32 > */
-) RETURNS interval /* Result < Interval, ErrorReport > */
-STABLE PARALLEL SAFE
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backoff_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/worker.rs:142
--- minion::worker::broadcast
-CREATE  FUNCTION "broadcast"(
-	"command" TEXT, /* Option < & str > */
-	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
-	"workers" bigint[] DEFAULT '{}' /* Option < BigintArray > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'broadcast_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/dequeue.rs:26
--- minion::job::dequeue::dequeue
-CREATE  FUNCTION "dequeue"(
-	"worker" bigint, /* Option < i64 > */
-	"wait" interval DEFAULT '0', /* Option < Interval > */
-	"id" bigint DEFAULT NULL, /* Option < i64 > */
-	"min_priority" INT DEFAULT NULL, /* Option < i32 > */
-	"queues" TEXT[] DEFAULT '{default}', /* Option < TextArray > */
-	"tasks" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"max_jobs" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS TABLE (
-	"id" bigint,  /* i64 */
-	"args" jsonb,  /* Jsonb */
-	"retries" INT,  /* i32 */
-	"task" TEXT  /* String */
-)
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'dequeue_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/enqueue.rs:40
--- minion::job::enqueue::enqueue
-CREATE  FUNCTION "enqueue"(
-	"task" TEXT, /* Option < & str > */
-	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
-	"queue" TEXT DEFAULT 'default', /* Option < & str > */
-	"priority" INT DEFAULT 0, /* Option < i32 > */
-	"delay" interval DEFAULT '0', /* Option < Interval > */
-	"expire" interval DEFAULT NULL, /* Option < Interval > */
-	"attempts" INT DEFAULT 1, /* Option < i32 > */
-	"parents" bigint[] DEFAULT '{}', /* Option < BigintArray > */
-	"lax" bool DEFAULT false, /* Option < bool > */
-	"notes" jsonb DEFAULT '{}' /* Option < Jsonb > */
-) RETURNS bigint /* Result < i64, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/enqueue_many.rs:237
--- minion::job::enqueue_many::enqueue_many
-CREATE  FUNCTION "enqueue_many"(
-	"jobs" jsonb /* Option < Jsonb > */
-) RETURNS SETOF bigint /* i64 */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'enqueue_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/complete.rs:134
--- minion::job::complete::fail_job
-CREATE  FUNCTION "fail_job"(
-	"id" bigint, /* Option < i64 > */
-	"retries" INT, /* Option < i32 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"retry_delay" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fail_job_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/complete.rs:77
--- minion::job::complete::finish_job
-CREATE  FUNCTION "finish_job"(
-	"id" bigint, /* Option < i64 > */
-	"retries" INT, /* Option < i32 > */
-	"result" jsonb DEFAULT NULL /* Option < Jsonb > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'finish_job_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/complete.rs:96
--- minion::job::complete::finish_jobs
-CREATE  FUNCTION "finish_jobs"(
-	"ids" bigint[], /* Option < BigintArray > */
-	"retries" INT[], /* Option < IntArray > */
-	"results" jsonb[] DEFAULT NULL /* Option < JsonbArray > */
-) RETURNS SETOF bigint /* i64 */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'finish_jobs_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lock.rs:82
--- minion::lock::is_locked
-CREATE  FUNCTION "is_locked"(
-	"name" TEXT /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'is_locked_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -325,7 +362,7 @@ AS 'MODULE_PATHNAME', 'job_counts_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:39
+-- src/lib.rs:43
 -- requires:
 --   tables
 --   counts::job_counts
@@ -569,7 +606,7 @@ AS 'MODULE_PATHNAME', 'note_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:160
+-- src/worker.rs:165
 -- minion::worker::receive
 CREATE  FUNCTION "receive"(
 	"worker" bigint /* Option < i64 > */
@@ -579,7 +616,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:93
+-- src/worker.rs:98
 -- minion::worker::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
@@ -655,7 +692,7 @@ AS 'MODULE_PATHNAME', 'unlock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:131
+-- src/worker.rs:136
 -- minion::worker::unregister_worker
 CREATE  FUNCTION "unregister_worker"(
 	"id" bigint /* Option < i64 > */
@@ -665,7 +702,7 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:207
+-- src/job/triggers.rs:211
 -- minion::job::triggers::job_added
 CREATE FUNCTION "job_added"()
 	RETURNS TRIGGER
@@ -674,7 +711,7 @@ CREATE FUNCTION "job_added"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:263
+-- src/job/triggers.rs:267
 -- minion::job::triggers::job_deleted
 CREATE FUNCTION "job_deleted"()
 	RETURNS TRIGGER
@@ -683,7 +720,7 @@ CREATE FUNCTION "job_deleted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:181
+-- src/job/triggers.rs:185
 -- minion::job::triggers::job_inserted
 CREATE FUNCTION "job_inserted"()
 	RETURNS TRIGGER
@@ -692,7 +729,7 @@ CREATE FUNCTION "job_inserted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:220
+-- src/job/triggers.rs:224
 -- minion::job::triggers::job_updated
 CREATE FUNCTION "job_updated"()
 	RETURNS TRIGGER
@@ -701,7 +738,7 @@ CREATE FUNCTION "job_updated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:279
+-- src/job/triggers.rs:283
 -- minion::job::triggers::jobs_truncated
 CREATE FUNCTION "jobs_truncated"()
 	RETURNS TRIGGER
@@ -710,7 +747,7 @@ CREATE FUNCTION "jobs_truncated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:27
+-- src/lib.rs:31
 -- requires:
 --   place
 --   job::triggers::job_inserted
@@ -739,7 +776,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION minion.jobs_truncated();
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:44
+-- src/lib.rs:48
 -- requires:
 --   triggers
 --   readers
@@ -931,6 +968,15 @@ COMMENT ON FUNCTION minion.is_unresolved(minion.job_state, timestamptz, bool, ti
 COMMENT ON FUNCTION minion.job_inserted() IS
 'Internal: trigger function that puts a new job where it belongs and tells waiting workers.';
 
+COMMENT ON FUNCTION minion.is_name(text) IS
+'Internal: whether a text has 1 to 1000 bytes, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_array(jsonb) IS
+'Internal: whether it is a JSON array, for CHECKs.';
+
+COMMENT ON FUNCTION minion.is_object(jsonb) IS
+'Internal: whether it is a JSON object, for CHECKs.';
+
 COMMENT ON FUNCTION minion.job_added() IS
 'Internal: trigger function that enters a new job among the children of its parents.';
 
@@ -1058,7 +1104,7 @@ COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:72
+-- src/lib.rs:76
 -- finalize
 -- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
 -- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
@@ -1087,6 +1133,13 @@ REVOKE ALL ON TYPE minion.job_state FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA minion TO minion_producer, minion_worker, minion_reader, minion_admin;
 GRANT USAGE ON TYPE minion.job_state TO minion_producer, minion_worker, minion_reader, minion_admin;
+
+-- Whoever writes to jobs calls these by its constraints.
+GRANT EXECUTE ON FUNCTION
+    minion.is_name(text),
+    minion.is_array(jsonb),
+    minion.is_object(jsonb)
+TO minion_producer, minion_worker, minion_admin;
 
 -- minion_producer: puts jobs in, and can't read what others put in.
 GRANT EXECUTE ON FUNCTION

@@ -39,6 +39,11 @@ impl Database {
     pub fn connect(&self) -> Client {
         connect(&self.name)
     }
+
+    /// For a server that may be down.
+    pub fn try_connect(&self) -> Result<Client, postgres::Error> {
+        try_connect(&self.name)
+    }
 }
 
 impl Drop for Database {
@@ -52,6 +57,10 @@ impl Drop for Database {
 }
 
 fn connect(database: &str) -> Client {
+    try_connect(database).unwrap()
+}
+
+fn try_connect(database: &str) -> Result<Client, postgres::Error> {
     let set = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     Config::new()
         .host(&set("PGHOST"))
@@ -61,7 +70,6 @@ fn connect(database: &str) -> Client {
         // What takes that long takes for ever.
         .options("-c lock_timeout=60s -c statement_timeout=240s")
         .connect(NoTls)
-        .unwrap()
 }
 
 /// Short ways to run SQL.
@@ -121,7 +129,8 @@ pub fn extension_directory() -> PathBuf {
     PathBuf::from(directory.trim_end()).join("extension")
 }
 
-fn bin() -> PathBuf {
+/// Where the server's programs are.
+pub fn bin() -> PathBuf {
     env::var_os("MINION_BIN").expect("MINION_BIN is not set").into()
 }
 

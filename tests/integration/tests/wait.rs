@@ -119,7 +119,9 @@ fn termination_ends_the_wait() {
     let got = meanwhile(&database, "1 minute", "", |client, backend| {
         assert!(client.one::<bool>("SELECT pg_terminate_backend($1)", &[&backend]));
     });
-    assert_eq!(got.unwrap_err().code(), Some(&SqlState::ADMIN_SHUTDOWN));
+    let error = got.unwrap_err();
+    // The client may see the end of the connection before it reads why.
+    assert!(error.is_closed() || error.code() == Some(&SqlState::ADMIN_SHUTDOWN), "{error:?}");
 }
 
 #[test]

@@ -1,0 +1,1 @@
+SELECT minion.enqueue('bench');
