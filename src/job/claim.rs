@@ -255,13 +255,14 @@ fn claim_heads(
     let end = Position { rank: wanted.worst, id: i64::MAX };
     let mut look = wanted.lanes.look(session, now, wanted.worst)?;
     let mut saw_jobs = !look.due.is_empty();
+    let verify = look.verify.take();
     if saw_jobs && !holding {
         for lane in &look.due {
             lane.free_due(session, now, wanted.max_jobs)?;
         }
         look = Look { due: Vec::new(), ..wanted.lanes.look(session, now, wanted.worst)? };
     }
-    if let (Some(verify), Some(tracked)) = (look.verify.take(), &wanted.lanes.tracked)
+    if let (Some(verify), Some(tracked)) = (verify, &wanted.lanes.tracked)
         && tracked.verify(session, verify, now)?
     {
         look = wanted.lanes.look(session, now, wanted.worst)?;

@@ -72,6 +72,7 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
     let mut waiting = None;
     loop {
         let woken = waiting.as_ref().is_some_and(Waiting::listen);
+        let looked = clock();
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;
         let holding = in_transaction_block() || !last;
@@ -89,11 +90,19 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
         let left = wait.saturating_sub(begin.elapsed());
         match (&waiting, &wanted.lanes.tracked) {
             (Some(waiting), _) => {
-                // The job that we were woken for is somebody's, or still there and not for us.
-                if woken && wanted.lanes.may_have_jobs(clock()) {
+                // The job that we were woken for is somebody's, or still there: not for us, or held by
+                // somebody who may yet give it back without a word.
+                let busy = wanted.lanes.may_have_jobs(looked);
+                if woken && busy {
                     waiting.pass_on();
                 }
-                waiting.sleep(left);
+                match busy {
+                    true => waiting.sleep(pauses.next(left), looked),
+                    false => {
+                        pauses = Pauses::new();
+                        waiting.sleep(left, looked);
+                    }
+                }
             }
             // A job that has come between the look and this is seen by another look.
             (None, Some(tracked)) => match tracked.wait() {

@@ -527,7 +527,8 @@ impl Tracked {
         found.sort_unstable();
         found.dedup();
         Ok(match self.heads.know(queue, version, &found, begin.elapsed()) {
-            true => self.heads.lanes(queue, tasks, now, &mut false),
+            // The queue has had its turn: one of its lanes gets one as well.
+            true => self.heads.lanes(queue, tasks, now, &mut true),
             false => None,
         })
     }

@@ -13,8 +13,10 @@
 use super::area::{Area, Mode, SHARED};
 use super::lane::{Lane, Position};
 use super::slot::{Slot, State, Table, VERIFY_MICROS};
-use super::{transaction, waiters};
-use crate::statement::{Timestamp, clock, has_changed_anything, snapshot_is_fixed};
+use super::transaction;
+use crate::statement::{
+    Timestamp, clock, has_changed_anything, has_row_security, snapshot_is_fixed,
+};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,7 +58,8 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// None without shared memory, and on a standby, where nothing tells us of changes.
+    /// None without shared memory, on a standby, where nothing tells us of changes, and for those who see
+    /// some rows only, and so can't tell what there is.
     pub fn here() -> Option<Self> {
         let area = SHARED.get()?;
         // SAFETY: look-ups in the catalogue caches, in a transaction.
@@ -69,7 +72,8 @@ impl Heads {
                 pg_sys::get_namespace_oid(c"minion".as_ptr(), true),
             )
         };
-        (relation != pg_sys::InvalidOid).then(|| Self::of(area, relation))
+        let visible = relation != pg_sys::InvalidOid && !has_row_security(relation.into());
+        visible.then(|| Self::of(area, relation))
     }
 
     pub fn of(area: &'static Area, relation: pg_sys::Oid) -> Self {
@@ -116,7 +120,7 @@ impl Heads {
         let _held = self.area.lanes(Mode::Shared);
         let of_queue = self.slot(self.find(queue, "")?);
         let mut elects = |state: &mut State| {
-            let elected = *verify && state.elects(now);
+            let elected = *verify && may_raise() && state.elects(now);
             *verify &= !elected;
             elected
         };
@@ -124,6 +128,7 @@ impl Heads {
             return None;
         }
         let mut known = Known::default();
+        let mut longest: Option<(Timestamp, u32, Lane, Reading)> = None;
         let mut keep = |at, task: &str| {
             let lane = || Lane { queue: queue.into(), task: task.into() };
             let reading = self.read(at);
@@ -131,8 +136,10 @@ impl Heads {
                 self.slot(at).hits.fetch_add(1, Ordering::Relaxed);
                 known.lanes.push((lane(), reading));
             }
-            if self.slot(at).state(&mut elects) {
-                known.verify = Some((lane(), reading));
+            // The one that has waited longest, so that each gets its turn.
+            let since = self.slot(at).state(|state| state.verify_at);
+            if since <= now && longest.as_ref().is_none_or(|(least, ..)| since < *least) {
+                longest = Some((since, at, lane(), reading));
             }
         };
         match tasks {
@@ -153,6 +160,11 @@ impl Heads {
                 }
             }
         }
+        if let Some((_, at, lane, reading)) = longest
+            && self.slot(at).state(&mut elects)
+        {
+            known.verify = Some((lane, reading));
+        }
         Some(known)
     }
 
@@ -165,15 +177,13 @@ impl Heads {
     /// All the lanes that a look found which began after `learn` are tracked from now on. `took`: how long
     /// that look was.
     pub fn know(&self, queue: &str, version: u64, tasks: &[String], took: Duration) -> bool {
-        for task in tasks {
-            if self.find_or_add(queue, task, |_| {}).is_none() {
-                return false;
-            }
-        }
+        let tracked = tasks.iter().all(|task| self.find_or_add(queue, task, |_| {}).is_some());
+        let certain = may_raise();
         let _held = self.area.lanes(Mode::Shared);
         self.find(queue, "").is_some_and(|at| {
             self.slot(at).state(|state| {
-                state.complete |= state.version == version;
+                state.complete &= tracked;
+                state.complete |= tracked && certain && state.version == version;
                 state.verify_at = later(took);
                 state.complete
             })
@@ -217,8 +227,12 @@ impl Heads {
         let healed = slot.state(|state| {
             state.verify_at = later(took);
             // Unless a transaction was prepared since.
-            if state.version == reading.version && state.due_version == reading.due_version {
-                state.in_doubt &= in_doubt;
+            let unchanged =
+                state.version == reading.version && state.due_version == reading.due_version;
+            if state.in_doubt && !in_doubt && unchanged {
+                // Whoever looked before does not know how they have ended.
+                state.in_doubt = false;
+                (state.version, state.due_version) = (version, version);
             }
             // The slot is another lane's by now, or somebody has put it right.
             let ready = ready.filter(|ready| *ready < state.bound);
@@ -257,12 +271,12 @@ impl Heads {
             .collect()
     }
 
-    /// Wakes a waiter for each lane of this table in which a parked job may be due.
-    pub fn wake_for_due(&self, now: Timestamp) {
+    /// Calls `wake` for each lane of this table that may have a job that is ready or due.
+    pub fn for_busy_lanes(&self, now: Timestamp, wake: impl Fn(&Slot)) {
         let _held = self.area.lanes(Mode::Shared);
-        for slot in self.own_lanes().filter(|slot| slot.state(|state| state.due) <= now) {
-            waiters::wake_for_jobs(self.area, slot, 1);
-        }
+        let busy =
+            |slot: &&Slot| slot.state(|state| state.bound < Position::END || state.due <= now);
+        self.own_lanes().filter(busy).for_each(wake);
     }
 
     pub fn own_lanes(&self) -> impl Iterator<Item = &'static Slot> {

@@ -97,7 +97,10 @@ impl Heads {
             for slot in self.area().slots() {
                 let gone = slot.is_in_use()
                     && slot.is_of_queue() == queues
-                    && (slot.is_empty() || (slot.is_unpinned() && dropped.contains(&slot.table())));
+                    && (slot.is_empty()
+                        || (slot.is_unpinned()
+                            && slot.has_no_lanes()
+                            && dropped.contains(&slot.table())));
                 if gone {
                     slot.in_use.store(false, Ordering::Relaxed);
                     slot.state(|state| *state = State::unknown(self.area().next_version()));

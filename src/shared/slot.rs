@@ -195,6 +195,11 @@ impl Slot {
         self.key().task()
     }
 
+    /// Of a queue; a lane has none.
+    pub fn has_no_lanes(&self) -> bool {
+        !self.is_of_queue() || self.next_lane.load(Ordering::Relaxed) == 0
+    }
+
     pub fn is_unpinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) == 0
     }
@@ -208,7 +213,7 @@ impl Slot {
     pub fn is_empty(&self) -> bool {
         self.is_unpinned()
             && match self.is_of_queue() {
-                true => self.next_lane.load(Ordering::Relaxed) == 0,
+                true => self.has_no_lanes(),
                 false => {
                     self.counts.are_zero()
                         && self.state(|state| {

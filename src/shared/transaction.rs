@@ -10,7 +10,7 @@ use super::heads::Heads;
 use super::lane::Position;
 use super::slot::Slot;
 use super::waiters;
-use crate::statement::Timestamp;
+use crate::statement::{Timestamp, clock};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
@@ -91,7 +91,7 @@ pub fn parked(relation: pg_sys::Oid, queue: &str, task: &str, due: Timestamp) {
 /// A lane has more or fewer jobs of some kinds.
 pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
     if SHARED.get().is_some() {
-        match note(relation, queue, task, |_| {}) {
+        match pinned(relation, queue, task, |_| {}).flatten() {
             Some(slot) => changes::changed(slot, change),
             None => changes::lose(),
         }
@@ -106,35 +106,41 @@ pub fn truncated() {
     }
 }
 
-/// The slot of the lane, which is pinned until the transaction ends.
-fn note(relation: pg_sys::Oid, queue: &str, task: &str, change: impl Fn(&mut Note)) -> Option<u32> {
-    let area = SHARED.get()?;
-    register();
-    let heads = Heads::of(area, relation);
-    let pinned = |task: &str, change: &dyn Fn(&mut Note)| {
-        let slot = heads.find_or_add(queue, task, |slot| {
-            slot.pins.fetch_add(1, Ordering::AcqRel);
-        })?;
-        let noted = NOTES.with_borrow_mut(|notes| {
-            let before = notes.count;
-            let noted = notes.of(slot).map(change).is_some();
-            notes.too_many |= !noted;
-            // One pin for each note.
-            if notes.count == before {
-                area.slots()[slot as usize].pins.fetch_sub(1, Ordering::AcqRel);
-            }
-            noted
-        });
-        Some(noted.then_some(slot))
-    };
-    if let Some(slot) = pinned(task, &change) {
-        return slot;
+fn note(relation: pg_sys::Oid, queue: &str, task: &str, change: impl Fn(&mut Note)) {
+    let Some(area) = SHARED.get() else { return };
+    if pinned(relation, queue, task, change).is_some() {
+        return;
     }
     area.untracked.fetch_add(1, Ordering::Relaxed);
-    if pinned("", &|note| note.untracked_lane = true).is_none() {
+    if pinned(relation, queue, "", |note| note.untracked_lane = true).is_none() {
         NOTES.with_borrow_mut(|notes| notes.too_many = true);
     }
-    None
+}
+
+/// Changes the note of a lane, and returns its slot, which is pinned until the transaction ends. None if
+/// there is no slot, Some(None) if there is no note for it.
+fn pinned(
+    relation: pg_sys::Oid,
+    queue: &str,
+    task: &str,
+    change: impl Fn(&mut Note),
+) -> Option<Option<u32>> {
+    let area = SHARED.get()?;
+    register();
+    let slot = Heads::of(area, relation).find_or_add(queue, task, |slot| {
+        slot.pins.fetch_add(1, Ordering::AcqRel);
+    })?;
+    let noted = NOTES.with_borrow_mut(|notes| {
+        let before = notes.count;
+        let noted = notes.of(slot).map(change).is_some();
+        notes.too_many |= !noted;
+        // One pin for each note.
+        if notes.count == before {
+            area.slots()[slot as usize].pins.fetch_sub(1, Ordering::AcqRel);
+        }
+        noted
+    });
+    Some(noted.then_some(slot))
 }
 
 /// From where on this transaction has ready jobs of its own in a lane, and when its own are due.
@@ -172,7 +178,7 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         let (Some(area), Ok(mut notes)) = (SHARED.get(), notes.try_borrow_mut()) else { return };
         changes::end(area, event);
         if notes.too_many && event != XACT_EVENT_ABORT {
-            forget_all(area);
+            forget_all(area, event == XACT_EVENT_PREPARE);
         }
         for note in notes.all() {
             let Some(slot) = area.slots().get(note.slot as usize) else { continue };
@@ -197,7 +203,9 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
 fn make_known(area: &Area, slot: &Slot, note: &Note) {
     lower(area, slot, note);
     if note.jobs > 0 {
-        waiters::wake_for_jobs(area, slot, note.jobs);
+        waiters::wake_for_jobs(area, slot, note.jobs, waiters::ANY);
+    } else if note.due <= clock() {
+        waiters::wake_for_jobs(area, slot, 1, waiters::ANY);
     }
     if note.due < Timestamp::INFINITY {
         waiters::wake_timekeeper(area, slot, note.due);
@@ -213,7 +221,7 @@ fn lower(area: &Area, slot: &Slot, note: &Note) {
 }
 
 /// Drops every bound of this database.
-fn forget_all(area: &Area) {
+fn forget_all(area: &Area, prepared: bool) {
     let version = area.next_version();
     // SAFETY: a variable of this backend.
     let database = u32::from(unsafe { pg_sys::MyDatabaseId });
@@ -221,6 +229,9 @@ fn forget_all(area: &Area) {
     for slot in area.slots() {
         if slot.is_in_use() && slot.table().database == database {
             slot.reset(version);
+            if prepared {
+                slot.doubt();
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::statement::{Timestamp, clock};
 use pgrx::pg_sys;
 use std::cell::{Cell, UnsafeCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering, fence};
 use std::time::Duration;
 
@@ -103,16 +104,20 @@ fn anybody(area: &Area) -> bool {
     area.waiting.load(Ordering::SeqCst) > 0
 }
 
-/// One waiter for each of so many ready jobs of a lane. Called from a commit callback: can't fail.
-pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32) {
+/// Whatever the place of a waiter.
+pub const ANY: std::ops::RangeFrom<usize> = 0..;
+
+/// One waiter for each of so many ready jobs of a lane, among those at some places. Called from a commit
+/// callback: can't fail.
+pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32, places: impl RangeBounds<usize>) {
     if !anybody(area) {
         return;
     }
     let _held = area.waiting_room(Mode::Shared);
     let (table, queue, task) = (lane.table(), hashed(lane.queue()), hashed(lane.task()));
     let mut left = jobs;
-    for waiter in area.waiters() {
-        if waiter.is_waiting() {
+    for (at, waiter) in area.waiters().iter().enumerate() {
+        if waiter.is_waiting() && places.contains(&at) {
             let wants = waiter.wants();
             let takes = wants.table == table && wants.queues.take(queue) && wants.tasks.take(task);
             if takes && waiter.wake() {
@@ -215,23 +220,31 @@ impl Waiting {
 
     /// Wakes another one for what we were woken for in vain. Only forward: it comes to an end.
     pub fn pass_on(&self) {
-        pass_on(self.heads.area(), self.at);
+        wake_for_all(self.heads, self.at + 1..);
     }
 
-    /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
-    pub fn sleep(&self, left: Duration) {
+    /// Sleeps, at most for `left`, until a job comes that was not there or not due at `looked`. Cancel,
+    /// statement_timeout, termination and shutdown end it at once.
+    pub fn sleep(&self, left: Duration, looked: Timestamp) {
         let longest = left.min(RECHECK);
+        // Whoever makes a job from here on that is due earlier than we know wakes us.
+        self.waiter().until.store(i64::MAX, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let until = match self.keep_time() {
-            true => self.heads.next_due(clock()),
+            true => self.heads.next_due(looked),
             false => Timestamp::INFINITY,
         };
         let due_in = until.0.saturating_sub(clock().0).max(0) as u64;
         // A millisecond more than rounded down: not to wake just before the time and wait once more.
         let due_in = Duration::from_micros(due_in).saturating_add(Duration::from_millis(1));
         self.waiter().until.store(until.0, Ordering::Relaxed);
-        super::wake::sleep(longest.min(due_in));
+        // The latch may have been reset by something else that waited on it.
+        match self.waiter().state.load(Ordering::SeqCst) {
+            WOKEN => super::wake::check_for_interrupts(),
+            _ => super::wake::sleep(longest.min(due_in)),
+        }
         if until <= clock() {
-            self.heads.wake_for_due(clock());
+            wake_for_all(self.heads, ANY);
         }
     }
 
@@ -256,36 +269,41 @@ impl Drop for Waiting {
     }
 }
 
-fn pass_on(area: &Area, from: usize) {
-    let _held = area.waiting_room(Mode::Shared);
-    let Some(own) = area.waiters().get(from) else { return };
-    for waiter in area.waiters().iter().skip(from + 1) {
-        if waiter.is_waiting() && waiter.wants().table == own.wants().table && waiter.wake() {
-            return;
-        }
+/// For each lane that may have a job, one waiter that takes it.
+fn wake_for_all(heads: Heads, places: impl RangeBounds<usize> + Clone) {
+    if anybody(heads.area()) {
+        heads.for_busy_lanes(clock(), |lane| {
+            wake_for_jobs(heads.area(), lane, 1, places.clone());
+        });
     }
 }
 
-fn leave(area: &Area, at: usize) {
+fn leave(area: &'static Area, at: usize) {
     let Some(own) = area.waiters().get(at) else { return };
-    let (was, kept_time) = {
+    let (was, table) = {
         let _held = area.waiting_room(Mode::Exclusive);
         let was = own.state.swap(FREE, Ordering::SeqCst);
         if was == FREE {
             return;
         }
         area.waiting.fetch_sub(1, Ordering::SeqCst);
-        (was, own.is_timekeeper.swap(false, Ordering::Relaxed))
+        let table = own.wants().table;
+        if own.is_timekeeper.swap(false, Ordering::Relaxed) {
+            let heir = area.waiters().iter().find(|waiter| {
+                waiter.state.load(Ordering::Relaxed) != FREE && waiter.wants().table == table
+            });
+            if let Some(heir) = heir {
+                // It finds out when the next job is due as soon as it sleeps again.
+                heir.until.store(i64::MAX, Ordering::Relaxed);
+                heir.is_timekeeper.store(true, Ordering::Relaxed);
+                heir.wake();
+            }
+        }
+        (was, table)
     };
+    // Somebody has to take what we were woken for.
     if was == WOKEN {
-        pass_on(area, at);
-    }
-    if kept_time {
-        let _held = area.waiting_room(Mode::Shared);
-        let heirs =
-            area.waiters().iter().filter(|waiter| waiter.wants().table == own.wants().table);
-        // Whoever wakes up takes over.
-        let _ = heirs.map(Waiter::wake).find(|woken| *woken);
+        wake_for_all(Heads { area, table }, ANY);
     }
 }
 

@@ -38,9 +38,14 @@ impl Pauses {
 
     /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
     pub fn pause(&mut self, left: Duration) {
+        sleep(self.next(left));
+    }
+
+    /// How long the next one is, at most `left`.
+    pub fn next(&mut self, left: Duration) -> Duration {
         let pause = self.next.min(left);
         self.next = (self.next * 2).min(Self::LONGEST);
-        sleep(pause);
+        pause
     }
 }
 
@@ -56,5 +61,10 @@ pub fn sleep(most: Duration) {
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
+    check_for_interrupts();
+}
+
+/// Raises cancel, termination and the like, if there are any.
+pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
 }

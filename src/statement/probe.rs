@@ -22,11 +22,16 @@ impl Opened {
         unsafe {
             let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
             let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
-            let index = pg_sys::get_relname_relid(index.as_ptr(), schema);
-            if table == pg_sys::InvalidOid || index == pg_sys::InvalidOid {
+            if table == pg_sys::InvalidOid {
                 return None;
             }
             let table = pg_sys::table_open(table, LOCK);
+            // Under the table's lock, so that no REINDEX takes it away in between.
+            let index = pg_sys::get_relname_relid(index.as_ptr(), schema);
+            if index == pg_sys::InvalidOid {
+                pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+                return None;
+            }
             let index = pg_sys::index_open(index, LOCK);
             let opened = Self { table, index };
             (*(*index).rd_index).indisvalid.then_some(opened)

@@ -277,6 +277,47 @@ fn what_nobody_tells_of_is_found_after_a_moment() {
     }
 }
 
+#[test]
+fn what_nobody_tells_of_is_found_by_one_who_seldom_looks() {
+    let mut queue = Queue::new();
+    for task in ["a", "b", "c"] {
+        queue.one.execute("SELECT minion.enqueue($1)", &[&task]).unwrap();
+        assert_eq!(claim(&mut queue.one).len(), 1);
+    }
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(
+        &mut queue.other,
+        "SET session_replication_role = replica;
+         INSERT INTO minion.jobs (id, task) VALUES (7, 'a')",
+    );
+    // Each look verifies the queue and one of its three lanes.
+    let found = (0..5).any(|_| {
+        thread::sleep(Duration::from_millis(1_100));
+        claim(&mut queue.one) == [7]
+    });
+    assert!(found);
+}
+
+#[test]
+fn what_row_level_security_hides_from_one_is_not_hidden_from_all() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    let role = format!("seldom_{}", queue.database.name);
+    run(
+        &mut queue.one,
+        &format!(
+            "CREATE ROLE {role}; GRANT minion_worker TO {role};
+             ALTER TABLE minion.jobs ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY nothing ON minion.jobs TO {role} USING (queue = 'another')"
+        ),
+    );
+    run(&mut queue.other, &format!("SET ROLE {role}"));
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [1]);
+    run(&mut queue.other, "RESET ROLE");
+    run(&mut queue.one, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
 /// One claims without a pause, so that its looks and the commits meet in every way they can.
 #[test]
 fn a_job_that_is_committed_while_others_look_is_claimed_at_once() {

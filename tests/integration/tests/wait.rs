@@ -80,6 +80,93 @@ fn a_job_whose_enqueue_is_rolled_back_is_not_returned() {
     assert_eq!(got.unwrap(), [""; 0]);
 }
 
+/// Shorter than the time after which a waiting call looks again without having heard of anything.
+const HEARD: &str = "6 s";
+
+#[test]
+fn a_job_whose_claim_is_rolled_back_is_returned() {
+    let database = Database::new();
+    let mut other = database.connect();
+    other.batch_execute("SELECT minion.register_worker(), minion.enqueue('given back')").unwrap();
+    other.batch_execute("BEGIN; SELECT * FROM minion.dequeue(1)").unwrap();
+    let got = meanwhile(&database, HEARD, "", |_, _| other.batch_execute("ROLLBACK").unwrap());
+    assert_eq!(got.unwrap(), ["given back"]);
+}
+
+#[test]
+fn a_child_that_no_claim_has_looked_at_is_returned_when_its_parents_finish() {
+    let database = Database::new();
+    let mut other = database.connect();
+    let parents =
+        "SELECT minion.register_worker(), minion.enqueue('parent'), minion.enqueue('parent')";
+    other.batch_execute(parents).unwrap();
+    other.batch_execute("SELECT * FROM minion.dequeue(1, max_jobs => 2)").unwrap();
+    other.batch_execute("SELECT minion.enqueue('child', parents => '{1,2}')").unwrap();
+    let got = meanwhile(&database, HEARD, "", |client, _| {
+        client.batch_execute("SELECT minion.finish_job(1, 0)").unwrap();
+        client.batch_execute("SELECT minion.finish_job(2, 0)").unwrap();
+    });
+    assert_eq!(got.unwrap(), ["child"]);
+}
+
+#[test]
+fn a_child_of_another_queue_than_the_first_waiter_wants_is_returned() {
+    let database = Database::new();
+    let mut other = database.connect();
+    other.batch_execute("SELECT minion.register_worker(), minion.enqueue('parent')").unwrap();
+    other.batch_execute("SELECT minion.enqueue('child', parents => '{1}', queue => 'b')").unwrap();
+    let mut first = database.connect();
+    let (backend, mut client) = (first.backend(), database.connect());
+    let keeper = thread::spawn(move || {
+        first
+            .query("SELECT * FROM minion.dequeue(1, wait => '20 s', queues => '{a}')", &[])
+            .unwrap()
+    });
+    until_waiting(&mut client, backend);
+    let mut waiter = database.connect();
+    let backend = waiter.backend();
+    let waiting = thread::spawn(move || {
+        let call =
+            format!("SELECT id FROM minion.dequeue(1, wait => '{HEARD}', queues => '{{b}}')");
+        waiter.all::<i64>(&call, &[])
+    });
+    until_waiting(&mut client, backend);
+    client.batch_execute("SELECT * FROM minion.dequeue(1)").unwrap();
+    client.batch_execute("SELECT minion.finish_job(1, 0)").unwrap();
+    assert_eq!(waiting.join().unwrap(), [2]);
+    client.batch_execute("SELECT minion.enqueue('enough', queue => 'a')").unwrap();
+    assert_eq!(keeper.join().unwrap().len(), 1);
+}
+
+#[test]
+fn each_of_several_waiters_gets_its_delayed_job_when_the_timekeeper_leaves() {
+    let database = Database::new();
+    database.connect().register();
+    let waiters: Vec<_> = (0..4)
+        .map(|_| {
+            let mut waiter = database.connect();
+            let backend = waiter.backend();
+            let waiting = thread::spawn(move || {
+                let call = format!("SELECT id FROM minion.dequeue(1, wait => '{HEARD}')");
+                waiter.all::<i64>(&call, &[])
+            });
+            until_waiting(&mut database.connect(), backend);
+            waiting
+        })
+        .collect();
+    // Two at one time, and two more after each other.
+    let mut client = database.connect();
+    for delay in ["0.5 s", "0.5 s", "0.9 s", "1.3 s"] {
+        client
+            .execute("SELECT minion.enqueue('task', delay => $1::text::interval)", &[&delay])
+            .unwrap();
+    }
+    let mut got: Vec<i64> =
+        waiters.into_iter().flat_map(|waiting| waiting.join().unwrap()).collect();
+    got.sort_unstable();
+    assert_eq!(got, [1, 2, 3, 4]);
+}
+
 #[test]
 fn no_row_comes_when_the_time_is_over() {
     let database = Database::new();
