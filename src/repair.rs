@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::job;
 use crate::settings;
-use crate::statement::lock::try_lock_repair;
+use crate::statement::lock::{try_lock_repair, try_lock_worker};
 use crate::statement::{Session, Statement, Timestamp, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -14,17 +14,19 @@ use pgrx::prelude::*;
 /// As many rows as the statements' LIMIT.
 const BATCH: usize = 1_000;
 
-static REMOVE_WORKERS: Statement = Statement::new(
-    "DELETE FROM minion.workers
-    WHERE id = ANY (ARRAY(
-        SELECT id
-        FROM minion.workers
-        WHERE notified < ($1 - $2)
-        ORDER BY id
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED))",
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
+/// From an id on: those that wait are silent and stay.
+static LOCK_SILENT: Statement = Statement::new(
+    "SELECT id
+    FROM minion.workers
+    WHERE notified < ($1 - $2) AND id > $3
+    ORDER BY id
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID, pg_sys::INT8OID],
 );
+
+static REMOVE_WORKERS: Statement =
+    Statement::new("DELETE FROM minion.workers WHERE id = ANY ($1)", &[pg_sys::INT8ARRAYOID]);
 
 /// Old finished jobs after a place in the index, whether they go or stay: kept parents must not be walked
 /// over again for each batch.
@@ -155,6 +157,21 @@ fn batches(mut batch: impl FnMut() -> Result<usize, Error>) -> Result<i64, Error
     }
 }
 
+fn remove_workers(session: &Session, now: Timestamp) -> Result<i64, Error> {
+    let mut last = i64::MIN;
+    let mut removed = 0;
+    batches(|| {
+        let missing = settings::missing_after();
+        let silent: Vec<i64> = session.run(&LOCK_SILENT, params![now, missing, last])?.column(1);
+        last = silent.last().copied().unwrap_or(last);
+        let count = silent.len();
+        let gone: Vec<i64> = silent.into_iter().filter(|id| try_lock_worker(*id)).collect();
+        removed += session.run(&REMOVE_WORKERS, params![gone])?.count() as i64;
+        Ok(count)
+    })?;
+    Ok(removed)
+}
+
 fn remove_finished(session: &Session, now: Timestamp) -> Result<i64, Error> {
     let (mut finished, mut last) = (Timestamp(i64::MIN), i64::MIN);
     let mut removed = 0;
@@ -250,10 +267,7 @@ fn repair() -> Result<
             return Ok((0, 0, 0, 0, 0));
         }
         let now = clock();
-        let missing = settings::missing_after();
-        let workers = batches(|| {
-            session.run(&REMOVE_WORKERS, params![now, missing]).map(|rows| rows.count())
-        })?;
+        let workers = remove_workers(session, now)?;
         let removed = remove_finished(session, now)?;
         let expired =
             batches(|| session.run(&REMOVE_EXPIRED, params![now]).map(|rows| rows.count()))?;

@@ -6,6 +6,7 @@ use super::lanes::Lanes;
 use crate::error::Error;
 use crate::shared::waiters::Waiting;
 use crate::shared::wake::Pauses;
+use crate::statement::lock::lock_waiting_worker;
 use crate::statement::value::{Array, Jsonb, TextArray};
 use crate::statement::{Session, clock, in_transaction_block, snapshot_is_fixed};
 use crate::worker;
@@ -70,6 +71,8 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
     let begin = Instant::now();
     let mut pauses = Pauses::new();
     let mut waiting = None;
+    // For repair: a heartbeat could not be seen before the transaction ends.
+    let mut said_so = false;
     loop {
         let woken = waiting.as_ref().is_some_and(Waiting::listen);
         let looked = clock();
@@ -87,6 +90,10 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
         if !jobs.is_empty() || last {
             return Ok(jobs);
         }
+        if !said_so {
+            lock_waiting_worker(wanted.worker);
+            said_so = true;
+        }
         let left = wait.saturating_sub(begin.elapsed());
         match (&waiting, &wanted.lanes.tracked) {
             (Some(waiting), _) => {
@@ -99,14 +106,17 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
                 match busy {
                     true => waiting.sleep(pauses.next(left), looked),
                     false => {
-                        pauses = Pauses::new();
+                        pauses = Pauses::seldom();
                         waiting.sleep(left, looked);
                     }
                 }
             }
             // A job that has come between the look and this is seen by another look.
             (None, Some(tracked)) => match tracked.wait() {
-                Some(place) => waiting = Some(place),
+                Some(place) => {
+                    waiting = Some(place);
+                    pauses = Pauses::seldom();
+                }
                 None => pauses.pause(left),
             },
             (None, None) => pauses.pause(left),

@@ -188,7 +188,8 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
                     lower(area, slot, note);
                     slot.doubt();
                 }
-                _ => {}
+                // A claim that is undone leaves a job to whoever waits.
+                _ => waiters::wake_for_jobs(area, slot, 1, waiters::ANY),
             }
             slot.pins.fetch_sub(1, Ordering::AcqRel);
         }

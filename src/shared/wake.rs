@@ -26,14 +26,19 @@ pub fn notify() {
 /// How long a waiting call sleeps before it looks again: short at first, for the job that comes at once.
 pub struct Pauses {
     next: Duration,
+    longest: Duration,
 }
 
 impl Pauses {
     const FIRST: Duration = Duration::from_millis(1);
-    const LONGEST: Duration = Duration::from_millis(100);
 
     pub fn new() -> Self {
-        Self { next: Self::FIRST }
+        Self { next: Self::FIRST, longest: Duration::from_millis(100) }
+    }
+
+    /// For one who hears of nearly everything by itself.
+    pub fn seldom() -> Self {
+        Self { next: Self::FIRST, longest: Duration::from_secs(1) }
     }
 
     /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
@@ -44,7 +49,7 @@ impl Pauses {
     /// How long the next one is, at most `left`.
     pub fn next(&mut self, left: Duration) -> Duration {
         let pause = self.next.min(left);
-        self.next = (self.next * 2).min(Self::LONGEST);
+        self.next = (self.next * 2).min(self.longest);
         pause
     }
 }

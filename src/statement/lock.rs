@@ -12,12 +12,22 @@ pub fn lock_name(name: &str) {
         )
     }
     .expect("a hash is never NULL");
-    lock(hash as u64, LockSpace::Names, false);
+    lock(hash as u64, LockSpace::Names, Mode::Alone, false);
 }
 
 /// Takes the lock of the database's one repair until the transaction ends, unless somebody has it.
 pub fn try_lock_repair() -> bool {
-    lock(0, LockSpace::Repair, true)
+    lock(0, LockSpace::Repair, Mode::Alone, true)
+}
+
+/// Shows until the transaction ends that a worker is there: it waits, and can say so in no other way.
+pub fn lock_waiting_worker(id: i64) {
+    lock(id as u64, LockSpace::Workers, Mode::Together, false);
+}
+
+/// False if a worker waits. Else nobody can be sure of it until the transaction ends.
+pub fn try_lock_worker(id: i64) -> bool {
+    lock(id as u64, LockSpace::Workers, Mode::Alone, true)
 }
 
 /// Lock spaces of our own: users' advisory locks have 1 and 2 in this field.
@@ -25,9 +35,16 @@ pub fn try_lock_repair() -> bool {
 enum LockSpace {
     Names = 3,
     Repair = 4,
+    Workers = 5,
 }
 
-fn lock(key: u64, space: LockSpace, at_once: bool) -> bool {
+#[derive(Clone, Copy)]
+enum Mode {
+    Alone = pg_sys::ExclusiveLock as isize,
+    Together = pg_sys::ShareLock as isize,
+}
+
+fn lock(key: u64, space: LockSpace, mode: Mode, at_once: bool) -> bool {
     // SAFETY: the tag is plain data, and a lock of the transaction is released by the server when that ends.
     unsafe {
         let tag = pg_sys::LOCKTAG {
@@ -38,7 +55,7 @@ fn lock(key: u64, space: LockSpace, at_once: bool) -> bool {
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
         };
-        let result = pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, at_once);
+        let result = pg_sys::LockAcquire(&tag, mode as i32, false, at_once);
         result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 }

@@ -30,7 +30,7 @@ AS 'MODULE_PATHNAME', 'broadcast_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/dequeue.rs:26
+-- src/job/dequeue.rs:27
 -- minion::job::dequeue::dequeue
 CREATE  FUNCTION "dequeue"(
 	"worker" bigint, /* Option < i64 > */
@@ -639,7 +639,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair.rs:232
+-- src/repair.rs:249
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */

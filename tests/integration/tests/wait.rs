@@ -168,6 +168,23 @@ fn each_of_several_waiters_gets_its_delayed_job_when_the_timekeeper_leaves() {
 }
 
 #[test]
+fn a_worker_that_waits_is_not_missing() {
+    let database = Database::new();
+    let mut repairs = String::new();
+    let got = meanwhile(&database, "1 minute", "", |client, _| {
+        let silent = "SELECT minion.register_worker();
+            UPDATE minion.workers SET notified = now() - interval '1 day'";
+        client.batch_execute(silent).unwrap();
+        let removed = "SELECT workers_removed::text FROM minion.repair()";
+        repairs = client.one::<String>(removed, &[]);
+        client.batch_execute("SELECT minion.enqueue('task')").unwrap();
+    });
+    assert_eq!(got.unwrap(), ["task"]);
+    // The other one, who did not wait.
+    assert_eq!(repairs, "1");
+}
+
+#[test]
 fn no_row_comes_when_the_time_is_over() {
     let database = Database::new();
     let got = meanwhile(&database, "500 milliseconds", "", |_, _| ());
