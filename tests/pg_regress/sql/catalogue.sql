@@ -24,7 +24,7 @@ ORDER BY proname COLLATE "C";
 -- There are no overloads.
 SELECT proname, count(*) FROM api GROUP BY proname HAVING count(*) > 1;
 
--- No function is STRICT: NULL is an error and never a silent NULL.
+-- No function that is called by people is STRICT: NULL is an error and never a silent NULL.
 SELECT proname FROM api WHERE pronargs > 0 AND proisstrict;
 
 -- The states.
