@@ -151,7 +151,8 @@ COMMENT ON FUNCTION minion.job_counts(text[], text[]) IS
 COMMENT ON FUNCTION minion.lanes() IS
 'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
-waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.';
+waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.
+A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
 
 COMMENT ON FUNCTION minion.reset(text) IS
 'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.

@@ -32,7 +32,7 @@ CREATE FUNCTION minion.lanes() RETURNS TABLE (
 
 CREATE FUNCTION minion.job_counts(queues text[] DEFAULT NULL, tasks text[] DEFAULT NULL) RETURNS TABLE (
     inactive bigint, active bigint, failed bigint, finished bigint, delayed bigint
-) LANGUAGE c AS 'MODULE_PATHNAME', 'job_counts_wrapper';
+) ROWS 1 LANGUAGE c AS 'MODULE_PATHNAME', 'job_counts_wrapper';
 
 CREATE FUNCTION minion.matching_jobs(
     before bigint, ids bigint[], notes text[], queues text[], states minion.job_state[], tasks text[]
@@ -88,9 +88,11 @@ BEGIN ATOMIC
     ) AS page
     JOIN minion.jobs AS job ON job.id = page.id
     CROSS JOIN (
-        -- Without these filters nothing is counted where shared memory knows the counts; the planner sees
-        -- only one of the two.
-        SELECT CASE WHEN list_jobs.before IS NULL AND list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+        -- Without these filters nothing is counted where shared memory knows the counts, and on the first
+        -- pages little; the planner sees only one of the two without before.
+        SELECT CASE WHEN list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+                AND (list_jobs.before IS NULL
+                     OR list_jobs.before > (SELECT given.last_value / 2 FROM minion.jobs_id_seq AS given))
             THEN (
                 SELECT
                     CASE WHEN list_jobs.states IS NULL OR 'inactive' = ANY (list_jobs.states)
@@ -108,7 +110,13 @@ BEGIN ATOMIC
                         THEN counts.failed ELSE 0 END
                     + CASE WHEN list_jobs.states IS NULL OR 'finished' = ANY (list_jobs.states)
                         THEN counts.finished ELSE 0 END
-                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts)
+                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts
+            ) - CASE WHEN list_jobs.before IS NULL THEN 0 ELSE (
+                SELECT count(*)
+                FROM minion.matching_jobs(
+                    NULL, NULL, NULL, list_jobs.queues, list_jobs.states, list_jobs.tasks) AS later
+                WHERE later >= list_jobs.before)
+            END
             ELSE (
                 SELECT count(*)
                 FROM minion.matching_jobs(
@@ -168,7 +176,8 @@ COMMENT ON FUNCTION minion.is_object(jsonb) IS
 COMMENT ON FUNCTION minion.lanes() IS
 'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
-waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.';
+waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.
+A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
 
 COMMENT ON FUNCTION minion.job_counts(text[], text[]) IS
 'Internal: how many jobs there are by state, and how many of the inactive ones are delayed, for stats() and list_jobs().';

@@ -24,11 +24,6 @@ static COUNT: Statement = Statement::new(
 )
 .of_whole_table();
 
-static IN_DOUBT: Statement = Statement::new(
-    "SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1",
-    &[],
-);
-
 /// Those whose time has come, and that nobody has claimed since.
 static DUE: Statement = Statement::new(
     "SELECT pg_catalog.count(*)
@@ -38,12 +33,17 @@ static DUE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
+/// MATERIALIZED: the planner knows little of small indexes, and would go through all that are parked.
 static EXPIRED: Statement = Statement::new(
-    "SELECT pg_catalog.count(*)
-    FROM minion.jobs
-    WHERE state = 'inactive' AND expires <= $1 AND delayed > $1 AND parked_until = delayed",
+    "WITH expired AS MATERIALIZED (
+        SELECT delayed, parked_until
+        FROM minion.jobs
+        WHERE state = 'inactive' AND expires IS NOT NULL AND expires <= $1
+    )
+    SELECT pg_catalog.count(*) FROM expired WHERE delayed > $1 AND parked_until = delayed",
     &[pg_sys::TIMESTAMPTZOID],
-);
+)
+.in_index_order();
 
 /// Each count goes through the partial index that holds just those jobs.
 static BY_INDEX: Statement = Statement::new(
@@ -141,7 +141,7 @@ fn known(
     queues: Option<TextArray>,
     tasks: Option<TextArray>,
 ) -> Result<Option<Counts>, Error> {
-    if matches!(heads.totals(), Known::InDoubt) && session.run(&IN_DOUBT, &[])?.count() == 0 {
+    if matches!(heads.totals(), Known::InDoubt) && !session.has_prepared_transactions()? {
         heads.certain();
     }
     if matches!(heads.totals(), Known::Nobody) {
@@ -152,7 +152,7 @@ fn known(
         let among = |names: &Option<Vec<String>>, name: &str| {
             names.as_ref().is_none_or(|names| names.iter().any(|other| other == name))
         };
-        return Ok(heads.of_lanes(|queue, task| among(&queues, queue) && among(&tasks, task)));
+        return Ok(heads.of_lanes(|lane| among(&queues, &lane.queue) && among(&tasks, &lane.task)));
     }
     let Known::Counts(mut counts) = heads.totals() else { return Ok(None) };
     counts[DELAYED] -= not_delayed(session, heads, clock())?;
@@ -177,7 +177,7 @@ fn count(session: &Session, heads: Heads) -> Result<(), Error> {
     }
     let Some(counting) = heads.count() else { return Ok(()) };
     // Who was prepared before we began will not tell of his end; who is from now on ends the count.
-    if session.run(&IN_DOUBT, &[])?.count() > 0 {
+    if session.has_prepared_transactions()? {
         counting.doubt();
         return Ok(());
     }

@@ -104,6 +104,8 @@ impl Claimer {
         if let Some((load, jobs)) = front {
             client.execute(load, &[&jobs]).during("loading the jobs in front")?;
         }
+        // As somebody does now and then: it gives each blocked job a parent to watch, once and for all.
+        client.batch_execute("SELECT minion.repair()").during("repair")?;
         client.execute(READY_JOBS, &[&READY]).during("loading ready jobs")?;
         client.batch_execute("SELECT minion.register_worker()").during("register_worker")?;
         client.batch_execute("VACUUM (ANALYZE) minion.jobs").during("vacuum")?;

@@ -4,8 +4,9 @@
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
 use super::lanes::{
-    Front, Head, Lanes, Look, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
+    Front, Head, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
 };
+use super::look::{Lanes, Look};
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;

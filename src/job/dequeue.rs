@@ -2,7 +2,7 @@
 
 use super::argument::{given, positive_span};
 use super::claim::{Claimed, Wanted, claim};
-use super::lanes::Lanes;
+use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::waiters::Waiting;
 use crate::shared::wake::Pauses;

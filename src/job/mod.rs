@@ -8,6 +8,7 @@ mod dequeue;
 mod enqueue;
 mod enqueue_many;
 mod lanes;
+mod look;
 mod parked;
 pub mod triggers;
 

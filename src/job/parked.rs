@@ -8,7 +8,8 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{Lanes, STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch};
+use super::lanes::{STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch};
+use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
 use crate::statement::{Param, Session, Statement, Timestamp, params};
@@ -16,6 +17,10 @@ use pgrx::pg_sys;
 
 /// How many jobs one statement frees or parks.
 const BATCH: usize = 1_000;
+
+/// How many batches one attempt of a claim looks through for jobs that are not blocked: with a million
+/// children whose parents are not done, it goes on with the next one.
+const BATCHES: usize = 4;
 
 /// In claim order, so that a batch of a long queue that has come due at once is its best part.
 static LOCK_DUE: Statement = Statement::new(
@@ -104,7 +109,8 @@ static PLACE: Statement = Statement::new(
 /// Sees to every job whose time has come, whatever its lane: for repair, as a worker that claims inside of
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
-    all_due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, usize::MAX))
+    let due = all_due(session, now)?;
+    due.iter().try_for_each(|lane| lane.place_due(session, now, usize::MAX, usize::MAX))
 }
 
 impl Lanes {
@@ -118,12 +124,22 @@ impl Lane {
     /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
     /// `enough` are ready: one call must not pay for a whole backlog that has come due.
     pub fn free_due(&self, session: &Session, now: Timestamp, enough: usize) -> Result<(), Error> {
+        self.place_due(session, now, enough, BATCHES)
+    }
+
+    fn place_due(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        enough: usize,
+        batches: usize,
+    ) -> Result<(), Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
         let mut ready = 0;
-        while ready < enough {
+        for _ in 0..batches {
             let placed = place_batch(session, &LOCK_DUE, params, now)?;
             ready += placed.iter().filter(|&&is_ready| is_ready).count();
-            if placed.len() < BATCH {
+            if placed.len() < BATCH || ready >= enough {
                 break;
             }
         }

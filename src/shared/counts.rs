@@ -11,6 +11,7 @@
 use super::area::{Area, Mode};
 use super::changes;
 use super::heads::Heads;
+use super::lane::Lane;
 use super::room::is_dropped;
 use super::slot::{Slot, Table};
 use crate::statement::{Timestamp, clock};
@@ -223,7 +224,7 @@ impl Heads {
     }
 
     /// The jobs of some lanes, if those of the table are known.
-    pub fn of_lanes(&self, wanted: impl Fn(&str, &str) -> bool) -> Option<Counts> {
+    pub fn of_lanes(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Counts> {
         let _lanes = self.area().lanes(Mode::Shared);
         let _held = self.area().counts(Mode::Shared);
         let known = !changes::are_lost()
@@ -231,16 +232,12 @@ impl Heads {
         known.then(|| {
             let mut sum = [0; KINDS];
             for slot in self.own_lanes() {
-                let queue = String::from_utf8_lossy(slot.queue());
-                let task = String::from_utf8_lossy(slot.task());
-                if wanted(&queue, &task) {
+                if wanted(&slot.lane()) {
                     add(&mut sum, &slot.counts.get());
                 }
             }
             let own = changes::own(self.area(), |slot, table| {
-                let slot = &self.area().slots()[slot as usize];
-                let queue = String::from_utf8_lossy(slot.queue());
-                table == self.table && wanted(&queue, &String::from_utf8_lossy(slot.task()))
+                table == self.table && wanted(&self.slot(slot).lane())
             });
             add(&mut sum, &own);
             sum

@@ -42,8 +42,7 @@ pub struct Known {
 /// What `lanes()` shows of a slot.
 pub struct Shown {
     pub table: Table,
-    pub queue: String,
-    pub task: String,
+    pub lane: Lane,
     pub bound: Position,
     pub due: Timestamp,
     pub hits: u64,
@@ -128,42 +127,40 @@ impl Heads {
             return None;
         }
         let mut known = Known::default();
-        let mut longest: Option<(Timestamp, u32, Lane, Reading)> = None;
-        let mut keep = |at, task: &str| {
-            let lane = || Lane { queue: queue.into(), task: task.into() };
+        let mut longest: Option<(Timestamp, u32, Reading)> = None;
+        let mut keep = |at| {
+            let slot = self.slot(at);
             let reading = self.read(at);
             if may_have(&reading) {
-                self.slot(at).hits.fetch_add(1, Ordering::Relaxed);
-                known.lanes.push((lane(), reading));
+                slot.hits.fetch_add(1, Ordering::Relaxed);
+                known.lanes.push((slot.lane(), reading));
             }
             // The one that has waited longest, so that each gets its turn.
-            let since = self.slot(at).state(|state| state.verify_at);
-            if since <= now && longest.as_ref().is_none_or(|(least, ..)| since < *least) {
-                longest = Some((since, at, lane(), reading));
+            let since = slot.state(|state| state.verify_at);
+            if since <= now && longest.is_none_or(|(least, ..)| since < least) {
+                longest = Some((since, at, reading));
             }
         };
         match tasks {
             Some(tasks) => {
                 for task in tasks.iter().filter(|task| !task.is_empty()) {
                     if let Some(at) = self.find(queue, task) {
-                        keep(at, task);
+                        keep(at);
                     }
                 }
             }
             None => {
                 let mut at = of_queue.next_lane.load(Ordering::Relaxed);
                 while at > 0 {
-                    let slot = self.slot(at - 1);
-                    // Names are UTF-8 in the usual encodings, and are passed back just as they came.
-                    keep(at - 1, &String::from_utf8_lossy(slot.key().task()));
-                    at = slot.next_lane.load(Ordering::Relaxed);
+                    keep(at - 1);
+                    at = self.slot(at - 1).next_lane.load(Ordering::Relaxed);
                 }
             }
         }
-        if let Some((_, at, lane, reading)) = longest
+        if let Some((_, at, reading)) = longest
             && self.slot(at).state(&mut elects)
         {
-            known.verify = Some((lane, reading));
+            known.verify = Some((self.slot(at).lane(), reading));
         }
         Some(known)
     }
@@ -263,11 +260,10 @@ impl Heads {
     /// The lanes of this table in which a parked job may be due.
     pub fn due_lanes(&self, now: Timestamp) -> Vec<Lane> {
         let _held = self.area.lanes(Mode::Shared);
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         (0..)
             .zip(self.area.slots())
             .filter(|(at, slot)| self.is_own_lane(slot) && self.read(*at).due <= now)
-            .map(|(_, slot)| Lane { queue: text(slot.queue()), task: text(slot.task()) })
+            .map(|(_, slot)| slot.lane())
             .collect()
     }
 
@@ -297,8 +293,7 @@ impl Heads {
                 let (bound, due) = slot.state(|state| (state.bound, state.due));
                 Shown {
                     table: slot.table(),
-                    queue: String::from_utf8_lossy(slot.key().queue()).into_owned(),
-                    task: String::from_utf8_lossy(slot.key().task()).into_owned(),
+                    lane: slot.lane(),
                     bound,
                     due,
                     hits: slot.hits.load(Ordering::Relaxed),

@@ -5,6 +5,7 @@ use super::area::{Area, Mode};
 use super::counts::forget_unknown;
 use super::heads::Heads;
 use super::slot::{Key, Slot, State, Table, hash};
+use crate::statement::clock;
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering;
 
@@ -127,8 +128,7 @@ impl Heads {
         }
         for (number, slot) in slots().filter(|(_, slot)| slot.is_in_use() && !slot.is_of_queue()) {
             let heads = Heads { table: slot.table(), ..*self };
-            let queue = String::from_utf8_lossy(slot.key().queue());
-            if let Some(of_queue) = heads.find(&queue, "") {
+            if let Some(of_queue) = heads.find(&slot.lane().queue, "") {
                 let first = &self.slot(of_queue).next_lane;
                 slot.next_lane.store(first.swap(number, Ordering::Relaxed), Ordering::Relaxed);
             }
@@ -143,8 +143,7 @@ impl Heads {
         if !full || area.free.load(Ordering::Relaxed) > 0 {
             return;
         }
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = clock().0;
         let before = area.cleared.load(Ordering::Relaxed);
         let elapsed = now.abs_diff(before) > PAUSE_MICROS as u64;
         if elapsed

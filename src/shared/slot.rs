@@ -2,7 +2,7 @@
 
 use super::area::SpinLock;
 use super::counts::LaneCounts;
-use super::lane::Position;
+use super::lane::{Lane, Position};
 use crate::statement::Timestamp;
 use std::cell::UnsafeCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -182,7 +182,7 @@ impl Slot {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// To be called under the lock of the lanes, or with a pin on the slot, as are the next two.
+    /// To be called under the lock of the lanes, or with a pin on the slot, as are the next three.
     pub fn table(&self) -> Table {
         self.key().table
     }
@@ -193,6 +193,12 @@ impl Slot {
 
     pub fn task(&self) -> &[u8] {
         self.key().task()
+    }
+
+    /// Names are UTF-8 in the usual encodings, and come back just as they were given.
+    pub fn lane(&self) -> Lane {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        Lane { queue: text(self.queue()), task: text(self.task()) }
     }
 
     /// Of a queue; a lane has none.

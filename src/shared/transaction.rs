@@ -194,7 +194,7 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             slot.pins.fetch_sub(1, Ordering::AcqRel);
         }
         if notes.too_many && event == XACT_EVENT_COMMIT {
-            waiters::wake_all(area);
+            waiters::wake_all(area, own_database());
         }
         notes.count = 0;
         notes.too_many = false;
@@ -224,8 +224,7 @@ fn lower(area: &Area, slot: &Slot, note: &Note) {
 /// Drops every bound of this database.
 fn forget_all(area: &Area, prepared: bool) {
     let version = area.next_version();
-    // SAFETY: a variable of this backend.
-    let database = u32::from(unsafe { pg_sys::MyDatabaseId });
+    let database = own_database();
     let _held = area.lanes(Mode::Shared);
     for slot in area.slots() {
         if slot.is_in_use() && slot.table().database == database {
@@ -235,4 +234,9 @@ fn forget_all(area: &Area, prepared: bool) {
             }
         }
     }
+}
+
+fn own_database() -> u32 {
+    // SAFETY: a variable of this backend.
+    unsafe { pg_sys::MyDatabaseId }.into()
 }

@@ -69,6 +69,12 @@ impl Names {
     }
 }
 
+impl Wants {
+    fn take(&self, table: Table, queue: u64, task: u64) -> bool {
+        self.table == table && self.queues.take(queue) && self.tasks.take(task)
+    }
+}
+
 fn hashed(name: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -118,9 +124,7 @@ pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32, places: impl RangeBoun
     let mut left = jobs;
     for (at, waiter) in area.waiters().iter().enumerate() {
         if waiter.is_waiting() && places.contains(&at) {
-            let wants = waiter.wants();
-            let takes = wants.table == table && wants.queues.take(queue) && wants.tasks.take(task);
-            if takes && waiter.wake() {
+            if waiter.wants().take(table, queue, task) && waiter.wake() {
                 left -= 1;
                 if left == 0 {
                     return;
@@ -146,11 +150,12 @@ pub fn wake_timekeeper(area: &Area, lane: &Slot, due: Timestamp) {
     }
 }
 
-/// Called from a commit callback: can't fail.
-pub fn wake_all(area: &Area) {
+/// Everybody who waits in a database. Called from a commit callback: can't fail.
+pub fn wake_all(area: &Area, database: u32) {
     if anybody(area) {
         let _held = area.waiting_room(Mode::Shared);
-        for waiter in area.waiters() {
+        let here = |waiter: &&Waiter| waiter.wants().table.database == database;
+        for waiter in area.waiters().iter().filter(here) {
             waiter.wake();
         }
     }
@@ -161,11 +166,7 @@ pub fn count(area: &Area, table: Table, queue: &str, task: &str) -> i64 {
     let (queue, task) = (hashed(queue.as_bytes()), hashed(task.as_bytes()));
     let _held = area.waiting_room(Mode::Shared);
     let waiting = area.waiters().iter().filter(|waiter| {
-        let wants = waiter.wants();
-        waiter.state.load(Ordering::Relaxed) != FREE
-            && wants.table == table
-            && wants.queues.take(queue)
-            && wants.tasks.take(task)
+        waiter.state.load(Ordering::Relaxed) != FREE && waiter.wants().take(table, queue, task)
     });
     waiting.count() as i64
 }

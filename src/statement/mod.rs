@@ -7,16 +7,20 @@ pub mod lock;
 pub mod probe;
 mod qualify;
 pub mod row;
+mod rows;
 mod steer;
+mod time;
 pub mod value;
 mod version;
 
 use crate::error::Error;
-use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use steer::Steered;
+
+pub use rows::Rows;
+pub use time::{Timestamp, clock};
 
 /// Which of the database's states a statement sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -236,6 +240,18 @@ impl Session {
         code.map(|code| Rows::of_last(statement, code)).transpose()
     }
 
+    /// Whether this database has transactions that are prepared, and of whose end nobody will tell us.
+    pub fn has_prepared_transactions(&self) -> Result<bool, Error> {
+        static PREPARED: Statement = Statement::new(
+            "SELECT
+            FROM pg_catalog.pg_prepared_xacts
+            WHERE database = pg_catalog.current_database()
+            LIMIT 1",
+            &[],
+        );
+        Ok(self.run(&PREPARED, &[])?.count() > 0)
+    }
+
     /// A copy of a value that outlives this session, for the function's caller.
     pub fn keep(&self, value: value::Jsonb) -> value::Jsonb {
         let datum = value.into_datum().expect("a jsonb is never NULL itself");
@@ -244,63 +260,6 @@ impl Session {
         let copy = unsafe { pg_sys::SPI_datumTransfer(datum, false, -1) };
         // SAFETY: a copy of a jsonb is a jsonb.
         unsafe { value::Jsonb::from_datum(copy, false) }.expect("not NULL, see above")
-    }
-}
-
-/// The rows that a statement gave. Columns are counted from 1, as in SQL.
-pub struct Rows {
-    count: usize,
-    table: *mut pg_sys::SPITupleTable,
-}
-
-impl Rows {
-    /// Those of the statement that SPI has just run.
-    fn of_last(statement: &Statement, code: i32) -> Result<Self, Error> {
-        if code < 0 {
-            return Err(statement.error("SPI_execute", code));
-        }
-        // SAFETY: SPI has just set both.
-        unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
-    }
-
-    /// How many rows were returned or, without RETURNING, changed.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Column `column` of row `row`, which must have the type `T` in SQL.
-    pub fn get<T: FromDatum>(&self, row: usize, column: i32) -> Option<T> {
-        assert!(row < self.count && !self.table.is_null(), "the statement returned no such row");
-        // SAFETY: the row exists, the table lives as long as the session, and SPI_getbinval gives a NULL
-        // for a column that does not.
-        unsafe {
-            let mut null = false;
-            let datum = pg_sys::SPI_getbinval(
-                *(*self.table).vals.add(row),
-                (*self.table).tupdesc,
-                column,
-                &mut null,
-            );
-            T::from_datum(datum, null)
-        }
-    }
-
-    /// Column `column` of every row; NULLs are left out.
-    pub fn column<T: FromDatum>(&self, column: i32) -> Vec<T> {
-        (0..self.count).filter_map(|row| self.get(row, column)).collect()
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        // SAFETY: each table is freed once, by its only owner; SPI ignores one that it has freed itself.
-        // Without this, a loop of statements in one session would grow until the session ends.
-        unsafe {
-            // An error on its way through has had SPI free its tables already.
-            if !self.table.is_null() && !std::thread::panicking() {
-                pg_sys::SPI_freetuptable(self.table);
-            }
-        }
     }
 }
 
@@ -361,47 +320,5 @@ pub fn database_name(oid: u32) -> Option<String> {
     unsafe {
         let name = pg_sys::get_database_name(oid.into());
         (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
-}
-
-/// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
-pub fn clock() -> Timestamp {
-    // SAFETY: reads the system's clock.
-    Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
-}
-
-/// A `timestamptz` in microseconds since 2000-01-01 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub i64);
-
-impl Timestamp {
-    /// PostgreSQL's 'infinity'.
-    pub const INFINITY: Timestamp = Timestamp(i64::MAX);
-
-    /// For the caller of a function.
-    pub fn shown(self) -> TimestampWithTimeZone {
-        // SAFETY: both are a timestamptz.
-        unsafe { TimestampWithTimeZone::from_datum(self.0.into(), false) }
-            .expect("the value is not NULL")
-    }
-}
-
-impl FromDatum for Timestamp {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        (!is_null).then_some(Self(datum.value() as i64))
-    }
-}
-
-impl IntoDatum for Timestamp {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        Some(pg_sys::Datum::from(self.0))
-    }
-
-    fn type_oid() -> pg_sys::Oid {
-        pg_sys::TIMESTAMPTZOID
     }
 }

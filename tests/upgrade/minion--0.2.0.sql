@@ -371,6 +371,10 @@ AS 'MODULE_PATHNAME', 'job_counts_wrapper';
 -- say in what they mean, and the planner can put them in place of the call, where a filter that is NULL
 -- falls away. Times are the clock's, not the transaction's.
 
+-- The planner takes a thousand rows for granted, and compiles (JIT) for a quarter of a second what then
+-- seems to be expensive.
+ALTER FUNCTION minion.job_counts ROWS 1;
+
 -- Of list_jobs: the jobs that its filters are for. The planner puts it in place of the calls.
 CREATE FUNCTION minion.matching_jobs(
     before bigint, ids bigint[], notes text[], queues text[], states minion.job_state[], tasks text[]
@@ -426,9 +430,11 @@ BEGIN ATOMIC
     ) AS page
     JOIN minion.jobs AS job ON job.id = page.id
     CROSS JOIN (
-        -- Without these filters nothing is counted where shared memory knows the counts; the planner sees
-        -- only one of the two.
-        SELECT CASE WHEN list_jobs.before IS NULL AND list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+        -- Without these filters nothing is counted where shared memory knows the counts, and on the first
+        -- pages little; the planner sees only one of the two without before.
+        SELECT CASE WHEN list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+                AND (list_jobs.before IS NULL
+                     OR list_jobs.before > (SELECT given.last_value / 2 FROM minion.jobs_id_seq AS given))
             THEN (
                 SELECT
                     CASE WHEN list_jobs.states IS NULL OR 'inactive' = ANY (list_jobs.states)
@@ -446,7 +452,13 @@ BEGIN ATOMIC
                         THEN counts.failed ELSE 0 END
                     + CASE WHEN list_jobs.states IS NULL OR 'finished' = ANY (list_jobs.states)
                         THEN counts.finished ELSE 0 END
-                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts)
+                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts
+            ) - CASE WHEN list_jobs.before IS NULL THEN 0 ELSE (
+                SELECT count(*)
+                FROM minion.matching_jobs(
+                    NULL, NULL, NULL, list_jobs.queues, list_jobs.states, list_jobs.tasks) AS later
+                WHERE later >= list_jobs.before)
+            END
             ELSE (
                 SELECT count(*)
                 FROM minion.matching_jobs(
@@ -563,19 +575,19 @@ END;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lanes.rs:17
+-- src/lanes.rs:20
 -- minion::lanes::lanes
 CREATE  FUNCTION "lanes"() RETURNS TABLE (
 	"database" TEXT,  /* Option < String > */
-	"queue" TEXT,  /* String */
-	"task" TEXT,  /* String */
+	"queue" TEXT,  /* Option < String > */
+	"task" TEXT,  /* Option < String > */
 	"priority" INT,  /* Option < i32 > */
 	"id" bigint,  /* Option < i64 > */
-	"is_empty" bool,  /* bool */
+	"is_empty" bool,  /* Option < bool > */
 	"due" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
-	"waiters" bigint,  /* i64 */
+	"waiters" bigint,  /* Option < i64 > */
 	"hits" bigint,  /* i64 */
-	"heals" bigint  /* i64 */
+	"heals" bigint  /* Option < i64 > */
 )
 STRICT
 LANGUAGE c /* Rust */
@@ -954,7 +966,8 @@ COMMENT ON FUNCTION minion.job_counts(text[], text[]) IS
 COMMENT ON FUNCTION minion.lanes() IS
 'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
-waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.';
+waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.
+A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
 
 COMMENT ON FUNCTION minion.reset(text) IS
 'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.

@@ -125,6 +125,33 @@ fn claims_are_cheap_behind_20_000_blocked_jobs() {
     );
 }
 
+/// However many children come due before their parents are done, one claim looks at some of them only, and
+/// the next ones at the others.
+#[test]
+fn claims_see_to_60_000_blocked_jobs_in_batches() {
+    /// Six attempts of four batches of a thousand.
+    const MOST: i64 = 24_000;
+    let mut queue = Queue::new();
+    queue.fill(
+        "WITH parent AS (INSERT INTO minion.jobs (task, queue) VALUES ('task', 'parents') RETURNING id)
+         INSERT INTO minion.jobs (task, parents)
+         SELECT 'task', ARRAY[id] FROM parent, generate_series(1, $1)",
+        60_000,
+    );
+    let unseen = "SELECT count(*) FROM minion.jobs WHERE parents <> '{}' AND waits_for IS NULL";
+    let mut left = 60_000;
+    while left > 0 {
+        assert_eq!(queue.client.all::<i64>("SELECT id FROM minion.dequeue(1)", &[]), [0; 0]);
+        let now: i64 = queue.client.one(unseen, &[]);
+        assert!(left - now <= MOST, "one claim saw to {} jobs", left - now);
+        assert!(now < left, "claims see to no job any more");
+        left = now;
+    }
+    // With a job that can run there is no reason to look further.
+    queue.fill("INSERT INTO minion.jobs (task) SELECT 'task' FROM generate_series(1, $1)", 1);
+    assert_eq!(queue.client.all::<i64>("SELECT id FROM minion.dequeue(1)", &[]), [60_002]);
+}
+
 #[test]
 fn claims_are_cheap_behind_200_000_jobs_of_another_task() {
     let calls = [CLAIMS[2], "SELECT * FROM minion.dequeue(1, tasks => '{task 0,task 1,task 2}')"];

@@ -227,6 +227,10 @@ fn lanes_with_very_long_names_work_as_well() {
         assert_eq!(queue.other.one::<i64>(enqueue, &[task, &long]), id);
         assert_eq!(queue.one.all::<i64>(claim, &[&long]), [id]);
     }
+    // Operators see that there are such lanes.
+    let untracked = "SELECT count(*) FROM minion.lanes() WHERE queue IS NULL AND hits >= 2";
+    let rows = queue.one.one::<i64>(untracked, &[]);
+    assert_eq!(rows, is_preloaded(&mut queue.one).into());
     // A long lane in a queue whose other lanes are tracked.
     queue.enqueue();
     assert_eq!(self::claim(&mut queue.one), [3]);

@@ -1,0 +1,62 @@
+//! What a statement gave.
+
+use super::Statement;
+use crate::error::Error;
+use pgrx::{FromDatum, pg_sys};
+
+/// The rows that a statement gave. Columns are counted from 1, as in SQL.
+pub struct Rows {
+    count: usize,
+    table: *mut pg_sys::SPITupleTable,
+}
+
+impl Rows {
+    /// Those of the statement that SPI has just run.
+    pub(super) fn of_last(statement: &Statement, code: i32) -> Result<Self, Error> {
+        if code < 0 {
+            return Err(statement.error("SPI_execute", code));
+        }
+        // SAFETY: SPI has just set both.
+        unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
+    }
+
+    /// How many rows were returned or, without RETURNING, changed.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Column `column` of row `row`, which must have the type `T` in SQL.
+    pub fn get<T: FromDatum>(&self, row: usize, column: i32) -> Option<T> {
+        assert!(row < self.count && !self.table.is_null(), "the statement returned no such row");
+        // SAFETY: the row exists, the table lives as long as the session, and SPI_getbinval gives a NULL
+        // for a column that does not.
+        unsafe {
+            let mut null = false;
+            let datum = pg_sys::SPI_getbinval(
+                *(*self.table).vals.add(row),
+                (*self.table).tupdesc,
+                column,
+                &mut null,
+            );
+            T::from_datum(datum, null)
+        }
+    }
+
+    /// Column `column` of every row; NULLs are left out.
+    pub fn column<T: FromDatum>(&self, column: i32) -> Vec<T> {
+        (0..self.count).filter_map(|row| self.get(row, column)).collect()
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        // SAFETY: each table is freed once, by its only owner; SPI ignores one that it has freed itself.
+        // Without this, a loop of statements in one session would grow until the session ends.
+        unsafe {
+            // An error on its way through has had SPI free its tables already.
+            if !self.table.is_null() && !std::thread::panicking() {
+                pg_sys::SPI_freetuptable(self.table);
+            }
+        }
+    }
+}

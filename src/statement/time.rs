@@ -1,0 +1,46 @@
+//! The clock, and points in time.
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+
+/// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
+pub fn clock() -> Timestamp {
+    // SAFETY: reads the system's clock.
+    Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// A `timestamptz` in microseconds since 2000-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// PostgreSQL's 'infinity'.
+    pub const INFINITY: Timestamp = Timestamp(i64::MAX);
+
+    /// For the caller of a function.
+    pub fn shown(self) -> TimestampWithTimeZone {
+        // SAFETY: both are a timestamptz.
+        unsafe { TimestampWithTimeZone::from_datum(self.0.into(), false) }
+            .expect("the value is not NULL")
+    }
+}
+
+impl FromDatum for Timestamp {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then_some(Self(datum.value() as i64))
+    }
+}
+
+impl IntoDatum for Timestamp {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TIMESTAMPTZOID
+    }
+}
