@@ -123,12 +123,11 @@ pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32, places: impl RangeBoun
     let (table, queue, task) = (lane.table(), hashed(lane.queue()), hashed(lane.task()));
     let mut left = jobs;
     for (at, waiter) in area.waiters().iter().enumerate() {
-        if waiter.is_waiting() && places.contains(&at) {
-            if waiter.wants().take(table, queue, task) && waiter.wake() {
-                left -= 1;
-                if left == 0 {
-                    return;
-                }
+        let fits = places.contains(&at) && waiter.wants().take(table, queue, task);
+        if fits && waiter.is_waiting() && waiter.wake() {
+            left -= 1;
+            if left == 0 {
+                return;
             }
         }
     }

@@ -229,8 +229,8 @@ fn lanes_with_very_long_names_work_as_well() {
     }
     // Operators see that there are such lanes.
     let untracked = "SELECT count(*) FROM minion.lanes() WHERE queue IS NULL AND hits >= 2";
-    let rows = queue.one.one::<i64>(untracked, &[]);
-    assert_eq!(rows, is_preloaded(&mut queue.one).into());
+    let rows: i64 = queue.one.one(untracked, &[]);
+    assert_eq!(rows, i64::from(is_preloaded(&mut queue.one)));
     // A long lane in a queue whose other lanes are tracked.
     queue.enqueue();
     assert_eq!(self::claim(&mut queue.one), [3]);
