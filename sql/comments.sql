@@ -4,19 +4,21 @@
 -- Jobs
 
 COMMENT ON FUNCTION minion.enqueue(
-    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb
+    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text
 ) IS
 'Puts a job into a queue and returns its id. Part of your transaction: no worker sees the job before COMMIT.
 task: the kind of work, 1 to 1000 bytes; args [] : a JSON array; queue default: 1 to 1000 bytes; priority 0: higher goes first;
 delay 0: interval before it may start; expire NULL (never): interval after which it is not worth starting; attempts 1: how often it may be tried;
-parents {}: ids of jobs to wait for; lax false: whether failed parents will do; notes {}: a JSON object.
-Raises 22004 for a NULL other than expire, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
+parents {}: ids of jobs to wait for; lax false: whether failed parents will do; notes {}: a JSON object;
+unique_key NULL (none): 1 to 1000 bytes; while a job with this key is inactive or active, its id is returned, and nothing is changed.
+Raises 22004 for a NULL other than expire and unique_key, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
 Semantics: Minion''s enqueue.';
 
 COMMENT ON FUNCTION minion.enqueue_many(jsonb) IS
 'Puts an array of jobs into their queues, all of them or none, and returns their ids in the array''s order.
 jobs: [{"task": "mail", "args": [1], "delay": "5 minutes"}, …]: objects with the arguments of enqueue() as keys, of which only task is required.
-delay and expire: a number of seconds, or interval text; parents: ids that exist already.
+delay and expire: a number of seconds, or interval text; parents: ids that exist already;
+unique_key: the id of the job that has it, also an earlier one of the array, is returned in the place of a new one.
 Raises 22032 for anything else, naming the element and the key, as in jobs[3].priority; 22004 for NULL.';
 
 COMMENT ON FUNCTION minion.dequeue(bigint, interval, bigint, int, text[], text[], int) IS
@@ -57,6 +59,32 @@ COMMENT ON FUNCTION minion.remove_job(bigint) IS
 'Deletes a job that is not active; its children go on without it. True if it was there and was deleted.
 Raises 22004 for NULL. Semantics: Minion''s remove_job.';
 
+COMMENT ON FUNCTION minion.cancel_job(bigint) IS
+'Keeps a job from being run, or from being run again. True if it was done; false if the job has ended, or does not exist.
+An inactive job fails with the result "Canceled". For an active one the command ["stop", id] is put into its worker''s inbox,
+and its automatic retries are used up: it can still finish, but when it fails, it has failed for good.
+Raises 22004 for NULL. Semantics of the command: Minion''s stop.';
+
+COMMENT ON FUNCTION minion.retry_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
+'Puts many jobs back into their queues: those that list_jobs() would list with the same filters. Returns how many.
+before, ids, notes, queues, states, tasks: as for list_jobs(), but states NULL means {failed}. Active jobs are never touched.
+A job whose unique_key another job has by now is left alone; of several with one key, the oldest is retried.
+Raises 22004 for a NULL in an array.';
+
+COMMENT ON FUNCTION minion.remove_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
+'Deletes many jobs: those that list_jobs() would list with the same filters, but no active ones. Returns how many.
+before, ids, notes, queues, states, tasks: as for list_jobs(), at least one of them. Their children go on without them.
+Raises 22004 for a NULL in an array, 22023 without any filter.';
+
+COMMENT ON FUNCTION minion.wait_for_job(bigint, interval) IS
+'Waits until a job is finished, or has failed with no automatic retry ahead, and returns its row, as list_jobs() does; no row if that
+takes longer than timeout. The caller''s transaction and snapshot stay open meanwhile.
+Raises 42704 for a job that does not exist, or was removed meanwhile, 22004 for NULL, 22023 for a negative or absurd interval,
+0A000 under REPEATABLE READ or SERIALIZABLE.';
+
+COMMENT ON FUNCTION minion.await_job(bigint, interval) IS
+'Internal: of wait_for_job(), which waits with this and returns the row. True if the job has ended.';
+
 COMMENT ON FUNCTION minion.note(bigint, jsonb) IS
 'Merges an object into a job''s notes, in any state. True if the job exists.
 merge: its top-level keys replace those of the notes, and a null removes its key; nulls deeper down are kept.
@@ -75,6 +103,43 @@ COMMENT ON FUNCTION minion.backoff(int) IS
 'How long an automatic retry waits: retries ^ minion.backoff_exponent + minion.backoff_base seconds, by default retries ^ 4 + 15,
 but at most minion.backoff_max seconds, if that is not 0, and never over 100 years.
 retries: how often the job was retried before. Raises 22004 for NULL, 22023 for a negative number. Semantics: Minion''s default backoff.';
+
+-- Schedules
+
+COMMENT ON FUNCTION minion.schedule(
+    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text
+) IS
+'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
+A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
+name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
+timezone UTC: a name of pg_timezone_names; task and the others: as for enqueue(), for each job.
+Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
+23514 for a value that the table does not take. Semantics: Minion''s schedule.';
+
+COMMENT ON FUNCTION minion.unschedule(text) IS
+'Deletes a schedule; jobs that it has enqueued stay. True if it existed. Raises 22004 for NULL. Semantics: Minion''s unschedule.';
+
+COMMENT ON FUNCTION minion.pause_schedule(text) IS
+'Keeps a schedule from enqueueing jobs. True if it exists. Raises 22004 for NULL. Semantics: Minion''s pause_schedule.';
+
+COMMENT ON FUNCTION minion.resume_schedule(text) IS
+'Lets a schedule enqueue jobs again, at once if its next run has passed. True if it exists. Raises 22004 for NULL. Semantics: Minion''s resume_schedule.';
+
+COMMENT ON FUNCTION minion.list_schedules(bigint, bigint, bigint, bigint[], text[]) IS
+'Lists schedules, newest first, with the number of all matches (total).
+skip 0, take 100: the page; before NULL: only ids below it; ids, names NULL (any): only these. Raises 2201X and 2201W for a negative skip or take.
+Semantics: Minion''s list_schedules.';
+
+COMMENT ON FUNCTION minion.dispatch_schedules() IS
+'Enqueues one job for each schedule whose next run has come, however many were missed, and returns which; call it about once a minute.
+One call at a time does it, others return at once, without rows. A schedule whose row has an invalid expression or time zone is passed over with a WARNING.
+Semantics: Minion''s dispatch_schedules.';
+
+COMMENT ON FUNCTION minion.next_run(text, timestamptz, text) IS
+'The first time after another at which a cron expression runs, for trying one out.
+cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names. A time that a change of the clock skips runs right after it,
+one that it repeats runs once; where the hour is * or */n, real time counts, and such times are left out or run twice.
+Raises 22023 for an expression that is invalid or matches no time within five years, for an unknown time zone and an infinite time, 22004 for NULL.';
 
 -- Workers
 
@@ -131,6 +196,30 @@ COMMENT ON FUNCTION minion.stats() IS
 enqueued_jobs (ever; transactions that were rolled back count) and the server''s uptime. Expired jobs that never ran are not counted.
 Semantics: Minion''s stats.';
 
+COMMENT ON FUNCTION minion.list_queues() IS
+'Lists the queues that have jobs or are paused, by name: whether they are paused, and how many jobs of each state they have;
+delayed ones are also among the inactive. oldest_ready: how long the one that is ready longest has been, of the jobs that are the first of
+their task and priority; NULL if none is ready.';
+
+COMMENT ON FUNCTION minion.pause_queue(text) IS
+'Keeps jobs of a queue from being claimed; active ones go on, and enqueue() works as ever. True if it was not paused before.
+Raises 22004 for NULL, 23514 for a name that is not 1 to 1000 bytes.';
+
+COMMENT ON FUNCTION minion.resume_queue(text) IS
+'Lets jobs of a queue be claimed again. True if it was paused. Raises 22004 for NULL.';
+
+COMMENT ON FUNCTION minion.limit_task(text, int, text, int, interval) IS
+'Limits how many jobs of a task are active at once, or start within a time. Exact under any number of workers; jobs that are active already go on, and count.
+task; max_active NULL (no such limit): 0 (none starts) to 100000; queue NULL (all together): only in this queue;
+max_starts, per NULL (no such limit): at most so many starts within any such interval.
+What is given replaces the limit that there was; minion.limits shows all of them, with what is in use.
+Raises 22023 for a number or interval out of range, and for max_starts without per, 22004 for a NULL task, 23514 for a name that is not 1 to 1000 bytes.';
+
+COMMENT ON FUNCTION minion.limit_queue(text, int, int, interval) IS
+'Limits how many jobs of a queue are active at once, or start within a time, whatever their tasks. See limit_task(), and minion.limits for what is in use.
+queue; max_active NULL (no such limit): 0 (none starts) to 100000; max_starts, per NULL (no such limit): at most so many starts within any such interval.
+Raises what limit_task() does.';
+
 COMMENT ON FUNCTION minion.history() IS
 'How many jobs failed and finished in each of the last 24 hours, of those that are still there: 24 rows, the oldest first, the current hour last.
 Semantics: Minion''s history.';
@@ -147,6 +236,9 @@ COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minio
 
 COMMENT ON FUNCTION minion.job_counts(text[], text[]) IS
 'Internal: how many jobs there are by state, and how many of the inactive ones are delayed, for stats() and list_jobs().';
+
+COMMENT ON FUNCTION minion.queue_counts() IS
+'Internal: how many jobs each queue has, and since when its oldest ready one could run, for list_queues().';
 
 COMMENT ON FUNCTION minion.lanes() IS
 'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
@@ -187,6 +279,9 @@ COMMENT ON FUNCTION minion.job_deleted() IS
 COMMENT ON FUNCTION minion.jobs_truncated() IS
 'Internal: trigger function that empties minion.children with minion.jobs.';
 
+COMMENT ON FUNCTION minion.limits_changed() IS
+'Internal: trigger function that tells all sessions that what is paused or limited has changed.';
+
 -- Jobs: type, table, constraints, indexes, triggers
 
 COMMENT ON TYPE minion.job_state IS
@@ -215,6 +310,7 @@ COMMENT ON COLUMN minion.jobs.args IS 'A JSON array: the arguments of the work.'
 COMMENT ON COLUMN minion.jobs.notes IS 'A JSON object for whatever else there is to say; see minion.note().';
 COMMENT ON COLUMN minion.jobs.parents IS 'Ids of the jobs that must be done first. Ids that do not exist hold nothing up.';
 COMMENT ON COLUMN minion.jobs.result IS 'What finish_job() or fail_job() was given last.';
+COMMENT ON COLUMN minion.jobs.unique_key IS 'No other job that is inactive or active has the same; NULL: none.';
 
 COMMENT ON CONSTRAINT jobs_queue_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
 COMMENT ON CONSTRAINT jobs_task_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
@@ -229,6 +325,7 @@ COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those w
 COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
 COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
 COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
+COMMENT ON INDEX minion.jobs_unique_key IS 'Lets one job at a time have a key, until it has finished or failed.';
 COMMENT ON INDEX minion.jobs_notes IS 'For the notes filter of list_jobs().';
 
 COMMENT ON TABLE minion.children IS
@@ -267,7 +364,7 @@ COMMENT ON INDEX minion.locks_expires IS 'What lock() clears away.';
 -- Schedules
 
 COMMENT ON TABLE minion.schedules IS
-'Jobs to be enqueued at certain times. For a later version: nothing reads this table yet, except stats().';
+'Jobs to be enqueued at certain times, when somebody calls dispatch_schedules(). To add or change one, call schedule(): it works out next_run.';
 COMMENT ON COLUMN minion.schedules.id IS 'Kept when the schedule of that name is changed.';
 COMMENT ON COLUMN minion.schedules.created IS 'When it was first set up.';
 COMMENT ON COLUMN minion.schedules.last_run IS 'When it last enqueued a job.';
@@ -285,7 +382,46 @@ COMMENT ON COLUMN minion.schedules.queue IS 'The queue of its jobs.';
 COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
 COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
 COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
+COMMENT ON COLUMN minion.schedules.unique_key IS 'The unique_key of its jobs: while one is inactive or active, there is no second one.';
 COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
+
+-- Pausing and limits
+
+COMMENT ON TABLE minion.paused_queues IS 'Queues that nothing is claimed from; see pause_queue(). Open to plain SQL.';
+COMMENT ON COLUMN minion.paused_queues.queue IS 'Its name; it need not have jobs.';
+COMMENT ON COLUMN minion.paused_queues.paused IS 'Since when.';
+
+COMMENT ON TABLE minion.limit_rules IS
+'What limit_task() and limit_queue() were told; minion.limits shows it with what is in use. To change a limit, call them: they see to its slots.';
+COMMENT ON COLUMN minion.limit_rules.queue IS 'The queue, or an empty text for all.';
+COMMENT ON COLUMN minion.limit_rules.task IS 'The task, or an empty text for all.';
+COMMENT ON COLUMN minion.limit_rules.max_active IS 'How many of its jobs may be active at once; NULL: any number.';
+COMMENT ON COLUMN minion.limit_rules.max_starts IS 'How many of its jobs may start within "per"; NULL: any number.';
+COMMENT ON COLUMN minion.limit_rules.per IS 'The time that max_starts counts for.';
+
+COMMENT ON TABLE minion.active_slots IS 'Written by minion alone: what each job that is active under a limit has taken.';
+COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_rules.';
+COMMENT ON COLUMN minion.active_slots.task IS 'The limit, as in minion.limit_rules.';
+COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is that of a job that was active when the limit was lowered.';
+COMMENT ON COLUMN minion.active_slots.job IS 'The active job that has it; NULL: free.';
+COMMENT ON INDEX minion.active_slots_free IS 'For claims, to find a free one.';
+COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
+
+COMMENT ON TABLE minion.start_slots IS 'Written by minion alone: when each of the starts that a limit allows may be used again.';
+COMMENT ON COLUMN minion.start_slots.queue IS 'The limit, as in minion.limit_rules.';
+COMMENT ON COLUMN minion.start_slots.task IS 'The limit, as in minion.limit_rules.';
+COMMENT ON COLUMN minion.start_slots.number IS 'From 0 to max_starts - 1.';
+COMMENT ON COLUMN minion.start_slots.free_at IS 'When the next job may start with it.';
+COMMENT ON INDEX minion.start_slots_free_at IS 'For claims, to find a free one.';
+
+COMMENT ON VIEW minion.limits IS 'What limit_task() and limit_queue() have limited, and what is in use of it now.';
+COMMENT ON COLUMN minion.limits.queue IS 'NULL: in all queues.';
+COMMENT ON COLUMN minion.limits.task IS 'NULL: all tasks.';
+COMMENT ON COLUMN minion.limits.max_active IS 'How many jobs may be active at once; NULL: any number.';
+COMMENT ON COLUMN minion.limits.active IS 'How many are.';
+COMMENT ON COLUMN minion.limits.max_starts IS 'How many may start within "per"; NULL: any number.';
+COMMENT ON COLUMN minion.limits.per IS 'The time that max_starts counts for.';
+COMMENT ON COLUMN minion.limits.starts IS 'How many have started in the last "per".';
 
 -- Sequences
 
@@ -299,3 +435,5 @@ COMMENT ON TRIGGER jobs_added ON minion.jobs IS 'Enters new jobs among the child
 COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts changed, wakes the children of those that are done, and tells waiting workers.';
 COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';
 COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too.';
+COMMENT ON TRIGGER paused_queues_changed ON minion.paused_queues IS 'Tells all sessions.';
+COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessions.';

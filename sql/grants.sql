@@ -33,10 +33,12 @@ GRANT EXECUTE ON FUNCTION
     minion.is_object(jsonb)
 TO minion_producer, minion_worker, minion_admin;
 
--- minion_producer: puts jobs in, and can't read what others put in.
+-- minion_producer: puts jobs in, and can't read what others put in. (With a unique key it learns the id of
+-- the job that has it: enqueue looks that up as the tables' owner.)
 GRANT EXECUTE ON FUNCTION
-    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb),
-    minion.enqueue_many(jsonb)
+    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text),
+    minion.enqueue_many(jsonb),
+    minion.next_run(text, timestamptz, text)
 TO minion_producer, minion_worker, minion_admin;
 GRANT INSERT, SELECT (id) ON minion.jobs TO minion_producer;
 GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
@@ -50,6 +52,10 @@ GRANT EXECUTE ON FUNCTION
     minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text),
     minion.remove_job(bigint),
     minion.note(bigint, jsonb),
+    minion.cancel_job(bigint),
+    minion.retry_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
+    minion.remove_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
+    minion.dispatch_schedules(),
     minion.register_worker(bigint, text, int, jsonb),
     minion.unregister_worker(bigint),
     minion.broadcast(text, jsonb, bigint[]),
@@ -69,20 +75,41 @@ GRANT EXECUTE ON FUNCTION
     minion.list_jobs(bigint, bigint, bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.list_workers(bigint, bigint, bigint, bigint[]),
     minion.list_locks(bigint, bigint, text[]),
+    minion.list_schedules(bigint, bigint, bigint, bigint[], text[]),
+    minion.list_queues(),
+    minion.wait_for_job(bigint, interval),
+    minion.await_job(bigint, interval),
+    minion.next_run(text, timestamptz, text),
     minion.is_locked(text),
     minion.backoff(int),
     minion.stats(),
     minion.job_counts(text[], text[]),
+    minion.queue_counts(),
     minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.history(),
     minion.lanes()
 TO minion_reader, minion_worker, minion_admin;
-GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules
+GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules,
+    minion.paused_queues, minion.limit_rules, minion.active_slots, minion.start_slots, minion.limits
 TO minion_reader, minion_worker, minion_admin;
+-- Whoever works may also dispatch.
+GRANT UPDATE (last_job, last_run, next_run) ON minion.schedules TO minion_worker;
 GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, minion_admin;
 
--- minion_admin: all of that, and reset.
-GRANT EXECUTE ON FUNCTION minion.reset(text) TO minion_admin;
-GRANT INSERT, UPDATE, DELETE ON minion.schedules TO minion_admin;
+-- minion_admin: all of that, schedules, limits, pauses, and reset.
+GRANT EXECUTE ON FUNCTION
+    minion.reset(text),
+    minion.schedule(text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text),
+    minion.unschedule(text),
+    minion.pause_schedule(text),
+    minion.resume_schedule(text),
+    minion.pause_queue(text),
+    minion.resume_queue(text),
+    minion.limit_task(text, int, text, int, interval),
+    minion.limit_queue(text, int, int, interval)
+TO minion_admin;
+GRANT INSERT, UPDATE, DELETE ON minion.schedules, minion.paused_queues, minion.limit_rules,
+    minion.active_slots, minion.start_slots
+TO minion_admin;
 GRANT TRUNCATE ON minion.jobs, minion.workers, minion.locks, minion.schedules TO minion_admin;
 GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA minion TO minion_admin;

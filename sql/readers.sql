@@ -101,6 +101,79 @@ BEGIN ATOMIC
     ORDER BY job.id DESC;
 END;
 
+-- Two statements, for the second one sees what was committed during the first.
+CREATE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
+    id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
+    expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
+    queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
+    state minion.job_state, task text, "time" timestamptz, worker bigint
+) LANGUAGE sql
+BEGIN ATOMIC
+    SELECT minion.await_job($1, $2);
+    SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
+        job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
+        job.retries, job.started, job.state, job.task, job."time", job.worker
+    FROM minion.list_jobs(ids => ARRAY[$1]) AS job
+    WHERE job.state = 'finished' OR job.state = 'failed';
+END;
+
+CREATE FUNCTION minion.list_queues() RETURNS TABLE (
+    queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,
+    delayed bigint, oldest_ready interval
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(counts.queue, paused.queue), paused.queue IS NOT NULL, coalesce(counts.inactive, 0),
+        coalesce(counts.active, 0), coalesce(counts.failed, 0), coalesce(counts.finished, 0),
+        coalesce(counts.delayed, 0), clock_timestamp() - counts.oldest
+    FROM minion.queue_counts() AS counts
+    FULL JOIN minion.paused_queues AS paused ON paused.queue = counts.queue
+    ORDER BY coalesce(counts.queue, paused.queue);
+END;
+
+-- What is limited, and what is in use of it now.
+CREATE VIEW minion.limits AS
+SELECT nullif(rule.queue, '') AS queue,
+    nullif(rule.task, '') AS task,
+    rule.max_active,
+    CASE WHEN rule.max_active IS NOT NULL THEN (
+        SELECT count(*)
+        FROM minion.active_slots AS slot
+        WHERE slot.queue = rule.queue AND slot.task = rule.task AND slot.job IS NOT NULL)
+    END AS active,
+    rule.max_starts,
+    rule.per,
+    CASE WHEN rule.max_starts IS NOT NULL THEN (
+        SELECT count(*)
+        FROM minion.start_slots AS slot
+        WHERE slot.queue = rule.queue AND slot.task = rule.task AND slot.free_at > clock_timestamp())
+    END AS starts
+FROM minion.limit_rules AS rule;
+
+CREATE FUNCTION minion.list_schedules(
+    skip bigint DEFAULT 0,
+    take bigint DEFAULT 100,
+    before bigint DEFAULT NULL,
+    ids bigint[] DEFAULT NULL,
+    names text[] DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, args jsonb, attempts int, created timestamptz, cron text, expire interval,
+    last_job bigint, last_run timestamptz, lax bool, name text, next_run timestamptz, notes jsonb,
+    paused bool, priority int, queue text, task text, timezone text, unique_key text, total bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT schedule.id, schedule.args, schedule.attempts, schedule.created, schedule.cron,
+        schedule.expire, schedule.last_job, schedule.last_run, schedule.lax, schedule.name,
+        schedule.next_run, schedule.notes, schedule.paused, schedule.priority, schedule.queue,
+        schedule.task, schedule.timezone, schedule.unique_key, count(*) OVER ()
+    FROM minion.schedules AS schedule
+    WHERE (list_schedules.before IS NULL OR schedule.id < list_schedules.before)
+      AND (list_schedules.ids IS NULL OR schedule.id = ANY (list_schedules.ids))
+      AND (list_schedules.names IS NULL OR schedule.name = ANY (list_schedules.names))
+    ORDER BY schedule.id DESC
+    OFFSET list_schedules.skip
+    LIMIT list_schedules.take;
+END;
+
 CREATE FUNCTION minion.list_workers(
     skip bigint DEFAULT 0,
     take bigint DEFAULT 100,

@@ -31,6 +31,7 @@ CREATE TABLE minion.jobs (
     notes        jsonb NOT NULL DEFAULT '{}',
     parents      bigint[] NOT NULL DEFAULT '{}',
     result       jsonb,
+    unique_key   text COLLATE "C",
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
     CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
     CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
@@ -68,6 +69,10 @@ CREATE INDEX jobs_finished ON minion.jobs (finished, id) WHERE state = 'finished
 CREATE INDEX jobs_failed ON minion.jobs (finished, id) WHERE state = 'failed';
 CREATE INDEX jobs_expiring ON minion.jobs (expires, id)
     WHERE state = 'inactive' AND expires IS NOT NULL;
+
+-- One job at a time with a key: those that have ended give it back.
+CREATE UNIQUE INDEX jobs_unique_key ON minion.jobs (unique_key)
+    WHERE unique_key IS NOT NULL AND (state = 'inactive' OR state = 'active');
 
 CREATE INDEX jobs_notes ON minion.jobs USING gin (notes) WHERE notes <> '{}';
 
@@ -137,6 +142,7 @@ CREATE TABLE minion.schedules (
     task     text COLLATE "C" NOT NULL,
     args     jsonb NOT NULL DEFAULT '[]',
     notes    jsonb NOT NULL DEFAULT '{}',
+    unique_key text COLLATE "C",
     CONSTRAINT schedules_pkey PRIMARY KEY (id),
     CONSTRAINT schedules_name_key UNIQUE (name),
     CONSTRAINT schedules_name_has_1_to_1000_bytes CHECK (octet_length(name) BETWEEN 1 AND 1000),
@@ -149,6 +155,48 @@ CREATE TABLE minion.schedules (
 
 ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;
 
+-- Queues that nothing is claimed from.
+CREATE TABLE minion.paused_queues (
+    queue  text COLLATE "C" NOT NULL,
+    paused timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT paused_queues_pkey PRIMARY KEY (queue)
+);
+
+-- How many jobs may be active at once, or start within a time; an empty name stands for any.
+CREATE TABLE minion.limit_rules (
+    queue      text COLLATE "C" NOT NULL DEFAULT '',
+    task       text COLLATE "C" NOT NULL DEFAULT '',
+    max_active int,
+    max_starts int,
+    per        interval,
+    CONSTRAINT limit_rules_pkey PRIMARY KEY (queue, task)
+);
+
+-- A claim takes one of these for each limit that its job is under, and locks it with SKIP LOCKED: so claims
+-- that have not committed count as well, and none waits for another. A slot beyond max_active is that of a
+-- job that was active when the limit was lowered.
+CREATE TABLE minion.active_slots (
+    queue  text COLLATE "C" NOT NULL,
+    task   text COLLATE "C" NOT NULL,
+    number int NOT NULL,
+    job    bigint,
+    CONSTRAINT active_slots_pkey PRIMARY KEY (queue, task, number)
+) WITH (fillfactor = 50);
+
+CREATE INDEX active_slots_free ON minion.active_slots (queue, task, number) WHERE job IS NULL;
+CREATE INDEX active_slots_job ON minion.active_slots (job) WHERE job IS NOT NULL;
+
+-- The same for starts: each slot serves one start, and the next one when its time has passed.
+CREATE TABLE minion.start_slots (
+    queue   text COLLATE "C" NOT NULL,
+    task    text COLLATE "C" NOT NULL,
+    number  int NOT NULL,
+    free_at timestamptz NOT NULL DEFAULT '-infinity',
+    CONSTRAINT start_slots_pkey PRIMARY KEY (queue, task, number)
+) WITH (fillfactor = 50);
+
+CREATE INDEX start_slots_free_at ON minion.start_slots (queue, task, free_at);
+
 -- The queue's contents are the user's data: pg_dump carries them, ids included.
 SELECT pg_catalog.pg_extension_config_dump('minion.jobs', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.jobs_id_seq', '');
@@ -158,3 +206,7 @@ SELECT pg_catalog.pg_extension_config_dump('minion.locks', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.locks_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.schedules', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.schedules_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.paused_queues', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.limit_rules', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.active_slots', '');
+SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');

@@ -15,3 +15,12 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_deleted();
 
 CREATE TRIGGER jobs_truncated AFTER TRUNCATE ON minion.jobs
 FOR EACH STATEMENT EXECUTE FUNCTION minion.jobs_truncated();
+
+-- Every backend keeps in mind what is paused and limited, until it is told of a change.
+CREATE TRIGGER paused_queues_changed
+AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON minion.paused_queues
+FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
+
+CREATE TRIGGER limit_rules_changed
+AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON minion.limit_rules
+FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();

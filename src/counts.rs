@@ -1,7 +1,7 @@
 //! job_counts: how many jobs there are, for stats() and list_jobs().
 
 use crate::error::Error;
-use crate::shared::counts::{Counts, DELAYED, Known};
+use crate::shared::counts::{Counts, DELAYED, INACTIVE, KINDS, Known, add};
 use crate::shared::heads::Heads;
 use crate::statement::value::TextArray;
 use crate::statement::{
@@ -10,6 +10,7 @@ use crate::statement::{
 };
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::collections::HashMap;
 
 static COUNT: Statement = Statement::new(
     "SELECT queue, task,
@@ -64,6 +65,60 @@ static BY_INDEX: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID],
 );
 
+static OF_QUEUES: Statement = Statement::new(
+    "SELECT queue,
+        pg_catalog.count(*) FILTER (
+            WHERE state = 'inactive' AND (expires IS NULL OR expires > $1)),
+        pg_catalog.count(*) FILTER (WHERE state = 'active'),
+        pg_catalog.count(*) FILTER (WHERE state = 'failed'),
+        pg_catalog.count(*) FILTER (WHERE state = 'finished'),
+        pg_catalog.count(*) FILTER (
+            WHERE state = 'inactive' AND delayed > $1 AND (expires IS NULL OR expires > $1))
+    FROM minion.jobs
+    GROUP BY queue",
+    &[pg_sys::TIMESTAMPTZOID],
+)
+.of_whole_table();
+
+static EXPIRED_BY_QUEUE: Statement = Statement::new(
+    "WITH expired AS MATERIALIZED (
+        SELECT queue, delayed, parked_until
+        FROM minion.jobs
+        WHERE state = 'inactive' AND expires IS NOT NULL AND expires <= $1
+    )
+    SELECT queue, pg_catalog.count(*),
+        pg_catalog.count(*) FILTER (WHERE delayed > $1 AND parked_until = delayed)
+    FROM expired
+    GROUP BY queue",
+    &[pg_sys::TIMESTAMPTZOID],
+)
+.in_index_order();
+
+/// A skip scan over tasks and priorities; only the first job of each is looked at.
+static OLDEST: Statement = Statement::new(
+    "WITH RECURSIVE head AS (
+        (SELECT queue, task, ~priority AS rank, delayed
+        FROM minion.jobs
+        WHERE state = 'inactive' AND parked_until IS NULL
+        ORDER BY queue, task, ~priority, id
+        LIMIT 1)
+      UNION ALL
+        SELECT next.*
+        FROM head
+        CROSS JOIN LATERAL (
+            SELECT job.queue, job.task, ~job.priority, job.delayed
+            FROM minion.jobs AS job
+            WHERE job.state = 'inactive' AND job.parked_until IS NULL
+              AND (job.queue, job.task, ~job.priority) > (head.queue, head.task, head.rank)
+            ORDER BY job.queue, job.task, ~job.priority, job.id
+            LIMIT 1
+        ) AS next
+    )
+    SELECT queue, pg_catalog.min(delayed) FROM head GROUP BY queue",
+    &[],
+)
+.in_index_order();
+
 static OF_LANES: Statement = Statement::new(
     "SELECT
         pg_catalog.count(*) FILTER (WHERE state = 'inactive'),
@@ -102,11 +157,9 @@ fn job_counts(
     ErrorReport,
 > {
     let counts = Session::with(|session| {
-        let known = match Heads::here() {
-            Some(heads) if !snapshot_is_fixed() && !has_row_security(heads.table.relation) => {
-                known(session, heads, queues, tasks)?
-            }
-            _ => None,
+        let known = match trusted() {
+            Some(heads) => known(session, heads, queues, tasks)?,
+            None => None,
         };
         match known {
             Some(counts) => Ok(counts),
@@ -115,6 +168,99 @@ fn job_counts(
     })?;
     let [inactive, active, failed, finished, delayed] = counts;
     Ok(TableIterator::once((inactive, active, failed, finished, delayed)))
+}
+
+/// How many jobs there are in each queue that has any, as for job_counts, but without those that have
+/// expired; `oldest`: since when the first of those that are ready could run, of all that are the first of
+/// their task and priority.
+///
+/// For list_queues().
+#[pg_extern]
+#[allow(clippy::type_complexity)]
+fn queue_counts() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(queue, String),
+            name!(inactive, i64),
+            name!(active, i64),
+            name!(failed, i64),
+            name!(finished, i64),
+            name!(delayed, i64),
+            name!(oldest, Option<TimestampWithTimeZone>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let queues = Session::with(|session| {
+        let now = clock();
+        let mut queues = match trusted() {
+            Some(heads) => known_by_queue(session, heads, now)?,
+            None => None,
+        };
+        if queues.is_none() {
+            queues = Some(counted_by_queue(session, now)?);
+        }
+        let mut oldest: HashMap<String, TimestampWithTimeZone> = HashMap::new();
+        let rows = session.run(&OLDEST, &[])?;
+        for row in 0..rows.count() {
+            let queue = rows.get(row, 1).expect("queue is NOT NULL");
+            oldest.insert(queue, rows.get(row, 2).expect("delayed is NOT NULL"));
+        }
+        let queues = queues.unwrap_or_default().into_iter();
+        Ok(queues
+            .filter(|(_, counts)| counts.iter().any(|count| *count != 0))
+            .map(|(queue, [inactive, active, failed, finished, delayed])| {
+                let oldest = oldest.remove(&queue);
+                (queue, inactive, active, failed, finished, delayed, oldest)
+            })
+            .collect::<Vec<_>>())
+    })?;
+    Ok(TableIterator::new(queues))
+}
+
+/// What shared memory knows, for those who see all jobs as they are now.
+fn trusted() -> Option<Heads> {
+    let sees_all = |heads: &Heads| !snapshot_is_fixed() && !has_row_security(heads.table.relation);
+    Heads::here().filter(sees_all)
+}
+
+fn known_by_queue(
+    session: &Session,
+    heads: Heads,
+    now: Timestamp,
+) -> Result<Option<HashMap<String, Counts>>, Error> {
+    // Has them counted if need be.
+    if known(session, heads, None, None)?.is_none() {
+        return Ok(None);
+    }
+    let Some(lanes) = heads.by_lane() else { return Ok(None) };
+    let mut queues: HashMap<String, Counts> = HashMap::new();
+    for (lane, counts) in lanes {
+        add(queues.entry(lane.queue).or_default(), &counts);
+    }
+    for lane in heads.due_lanes(now) {
+        let params = params![lane.queue.as_str(), lane.task.as_str(), now];
+        let due: i64 = session.run(&DUE, params)?.get(0, 1).unwrap_or(0);
+        queues.entry(lane.queue).or_default()[DELAYED] -= due;
+    }
+    let rows = session.run(&EXPIRED_BY_QUEUE, params![now])?;
+    for row in 0..rows.count() {
+        let queue: String = rows.get(row, 1).expect("queue is NOT NULL");
+        let counts = queues.entry(queue).or_default();
+        counts[INACTIVE] -= rows.get(row, 2).unwrap_or(0);
+        counts[DELAYED] -= rows.get(row, 3).unwrap_or(0);
+    }
+    Ok(Some(queues))
+}
+
+fn counted_by_queue(session: &Session, now: Timestamp) -> Result<HashMap<String, Counts>, Error> {
+    let rows = session.run(&OF_QUEUES, params![now])?;
+    let queue = |row| {
+        let queue: String = rows.get(row, 1).expect("queue is NOT NULL");
+        (queue, row_of_counts(&rows, row, 2))
+    };
+    Ok((0..rows.count()).map(queue).collect())
 }
 
 fn by_index(
@@ -152,7 +298,14 @@ fn known(
         let among = |names: &Option<Vec<String>>, name: &str| {
             names.as_ref().is_none_or(|names| names.iter().any(|other| other == name))
         };
-        return Ok(heads.of_lanes(|lane| among(&queues, &lane.queue) && among(&tasks, &lane.task)));
+        let Some(lanes) = heads.by_lane() else { return Ok(None) };
+        let mut sum = [0; KINDS];
+        for (lane, counts) in lanes {
+            if among(&queues, &lane.queue) && among(&tasks, &lane.task) {
+                add(&mut sum, &counts);
+            }
+        }
+        return Ok(Some(sum));
     }
     let Known::Counts(mut counts) = heads.totals() else { return Ok(None) };
     counts[DELAYED] -= not_delayed(session, heads, clock())?;

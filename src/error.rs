@@ -21,8 +21,16 @@ pub enum Error {
     Constraint { argument: &'static str, value: String, must: &'static str, hint: &'static str },
     /// An element of `enqueue_many` that is not a job.
     Element { path: String, problem: String },
-    /// `wait` where a new job could never be seen.
-    WaitNeedsReadCommitted,
+    /// A wait where what it is for could never be seen.
+    WaitNeedsReadCommitted { function: &'static str },
+    /// A job id that no row of `minion.jobs` has.
+    NoJob { id: i64 },
+    /// A unique key whose job can't be told, as row-level security may hide it even from the owner.
+    KeyTaken { key: String },
+    /// A time zone that the server does not know.
+    NoTimeZone { name: String },
+    /// A cron expression that means nothing, or no time.
+    InvalidCron { cron: String, reason: String },
     /// The session has loaded a library that is older than the extension's SQL.
     OldLibrary { library: &'static str, extension: String },
     /// A statement of ours that the server would not run; never the caller's fault.
@@ -54,11 +62,15 @@ impl Error {
         use PgSqlErrorCode::*;
         match self {
             Self::Null { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::NotRegistered { .. } => ERRCODE_UNDEFINED_OBJECT,
-            Self::NeverIssued { .. } | Self::Value { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NotRegistered { .. } | Self::NoJob { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Self::NeverIssued { .. }
+            | Self::Value { .. }
+            | Self::InvalidCron { .. }
+            | Self::NoTimeZone { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
+            Self::KeyTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
-            Self::WaitNeedsReadCommitted => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::OldLibrary { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Statement { .. } => ERRCODE_INTERNAL_ERROR,
         }
@@ -75,9 +87,13 @@ impl Error {
                 format!("{argument} {must}, not {value}")
             }
             Self::Element { path, problem } => format!("{path}: {problem}"),
-            Self::WaitNeedsReadCommitted => {
-                "dequeue cannot wait in a REPEATABLE READ or SERIALIZABLE transaction".into()
+            Self::WaitNeedsReadCommitted { function } => {
+                format!("{function} cannot wait in a REPEATABLE READ or SERIALIZABLE transaction")
             }
+            Self::NoTimeZone { name } => format!("time zone {name} does not exist"),
+            Self::KeyTaken { key } => format!("unique_key {key} is taken"),
+            Self::NoJob { id } => format!("job {id} does not exist"),
+            Self::InvalidCron { cron, reason } => format!("invalid cron {cron}: {reason}"),
             Self::OldLibrary { library, extension } => {
                 format!(
                     "the extension is version {extension}, but this session uses library {library}"
@@ -107,8 +123,17 @@ impl Error {
                 "Pass an array of objects such as {\"task\": \"mail\", \"args\": [1], \"priority\": 5}, \
                  with the argument names of minion.enqueue() as keys."
             }
-            Self::WaitNeedsReadCommitted => {
-                "Its snapshot would never show a new job: use READ COMMITTED, or wait => '0'."
+            Self::WaitNeedsReadCommitted { .. } => {
+                "Its snapshot would never show what others do: use READ COMMITTED, or do not wait."
+            }
+            Self::NoTimeZone { .. } => "Use a name such as 'Europe/Berlin' from pg_timezone_names.",
+            Self::KeyTaken { .. } => "Try again, or look for the job that has the key.",
+            Self::NoJob { .. } => {
+                "It was removed, or its id is wrong; list_jobs shows what there is."
+            }
+            Self::InvalidCron { .. } => {
+                "Use five fields (minute, hour, day of month, month, day of week), for example \
+                 '*/5 * * * *', or a nickname such as '@daily'; try it with minion.next_run()."
             }
             Self::OldLibrary { .. } => {
                 "Connect again; if minion is in shared_preload_libraries, restart the server."

@@ -2,19 +2,23 @@
 //!
 //! Rust changes state, waits and talks to the server's internals; SQL (under `sql/`) declares tables,
 //! triggers and privileges, and reads. Imports run one way:
-//! `job, worker, lock, repair, queue, lanes, counts → statement, shared, settings, error`.
+//! `job, worker, lock, schedule, limit, repair, queue, lanes, counts → statement, shared, settings, error`; cron
+//! depends on nothing.
 
 use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 use shared::area::SHARED;
 
 mod counts;
+mod cron;
 mod error;
 mod job;
 mod lanes;
+mod limit;
 mod lock;
 mod queue;
 mod repair;
+mod schedule;
 mod settings;
 mod shared;
 mod statement;
@@ -37,13 +41,14 @@ extension_sql_file!(
         job::triggers::job_added,
         job::triggers::job_updated,
         job::triggers::job_deleted,
-        job::triggers::jobs_truncated
+        job::triggers::jobs_truncated,
+        job::triggers::limits_changed
     ]
 );
 extension_sql_file!(
     "../sql/readers.sql",
     name = "readers",
-    requires = ["tables", counts::job_counts]
+    requires = ["tables", counts::job_counts, counts::queue_counts, job::outcome::await_job]
 );
 extension_sql_file!(
     "../sql/comments.sql",
@@ -51,7 +56,7 @@ extension_sql_file!(
     requires = [
         "triggers",
         "readers",
-        job::enqueue::enqueue,
+        job::enqueue::enqueue_unique,
         job::enqueue_many::enqueue_many,
         job::dequeue::dequeue,
         job::complete::finish_job,
@@ -61,6 +66,9 @@ extension_sql_file!(
         job::change::retry_job,
         job::change::remove_job,
         job::change::note,
+        job::change::cancel_job,
+        job::bulk::retry_jobs,
+        job::bulk::remove_jobs,
         worker::register_worker,
         worker::unregister_worker,
         worker::broadcast,
@@ -70,6 +78,16 @@ extension_sql_file!(
         lock::unlock,
         repair::repair,
         queue::reset,
+        queue::pause_queue,
+        queue::resume_queue,
+        limit::limit_task,
+        limit::limit_queue,
+        schedule::schedule,
+        schedule::unschedule,
+        schedule::pause_schedule,
+        schedule::resume_schedule,
+        schedule::dispatch_schedules,
+        schedule::next_run,
         lanes::lanes,
     ]
 );

@@ -1,8 +1,8 @@
-//! The queue as a whole: reset. (stats and history only read, and are SQL.)
+//! Queues as a whole: reset, pause_queue, resume_queue. (What only reads is SQL.)
 
 use crate::error::Error;
-use crate::job::argument::given;
-use crate::statement::{Session, Statement};
+use crate::job::argument::{given, name};
+use crate::statement::{Session, Statement, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -41,4 +41,31 @@ fn reset(scope: Option<&str>) -> Result<(), ErrorReport> {
             "reset('locks') removes the named locks, reset('all') everything.",
         )),
     })?)
+}
+
+static PAUSE: Statement = Statement::new(
+    "INSERT INTO minion.paused_queues (queue, paused) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static RESUME: Statement =
+    Statement::new("DELETE FROM minion.paused_queues WHERE queue = $1", &[pg_sys::TEXTOID]);
+
+/// Keeps jobs of a queue from being claimed, until resume_queue; jobs that are active go on, and enqueue
+/// works as ever. True if it was not paused before.
+///
+/// `queue`: 1 to 1000 bytes. Raises 22004 for NULL, 23514 for a name that is too long.
+#[pg_extern]
+fn pause_queue(queue: Option<&str>) -> Result<bool, ErrorReport> {
+    let queue = name("queue", given("queue", queue)?)?;
+    Ok(Session::with(|session| Ok(session.run(&PAUSE, params![queue, clock()])?.count() > 0))?)
+}
+
+/// Lets jobs of a queue be claimed again. True if it was paused.
+///
+/// Raises 22004 for NULL.
+#[pg_extern]
+fn resume_queue(queue: Option<&str>) -> Result<bool, ErrorReport> {
+    let queue = given("queue", queue)?;
+    Ok(Session::with(|session| Ok(session.run(&RESUME, params![queue])?.count() > 0))?)
 }

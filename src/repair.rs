@@ -5,9 +5,10 @@
 
 use crate::error::Error;
 use crate::job;
+use crate::limit;
 use crate::settings;
 use crate::statement::lock::{try_lock_repair, try_lock_worker};
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -93,16 +94,37 @@ static ABANDONED: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
 );
 
+/// Whether nobody has said that the job is not to start.
+macro_rules! unhindered {
+    () => {
+        "NOT EXISTS (
+            SELECT
+            FROM minion.paused_queues AS paused
+            WHERE paused.queue = minion.jobs.queue)
+         AND NOT EXISTS (
+            SELECT
+            FROM minion.limit_rules AS rule
+            WHERE (rule.max_active = 0 OR rule.max_starts = 0)
+              AND (rule.queue = '' OR rule.queue = minion.jobs.queue)
+              AND (rule.task = '' OR rule.task = minion.jobs.task))"
+    };
+}
+
 /// Ready and parked jobs stand in two indexes. Each batch starts where the last one ended, for the walk
 /// over what it has just changed would grow with every batch.
 static STUCK_READY: Statement = Statement::new(
-    "SELECT id, queue, task, ~priority
+    concat!(
+        "SELECT id, queue, task, ~priority
     FROM minion.jobs
     WHERE state = 'inactive' AND parked_until IS NULL AND delayed < ($1 - $2)
       AND (queue, task, ~priority, id) > ($3, $4, $5, $6)
+      AND ",
+        unhindered!(),
+        "
     ORDER BY queue, task, ~priority, id
     LIMIT 1000
-    FOR UPDATE SKIP LOCKED",
+    FOR UPDATE SKIP LOCKED"
+    ),
     &[
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INTERVALOID,
@@ -115,13 +137,18 @@ static STUCK_READY: Statement = Statement::new(
 .in_index_order();
 
 static STUCK_PARKED: Statement = Statement::new(
-    "SELECT id, queue, task, parked_until
+    concat!(
+        "SELECT id, queue, task, parked_until
     FROM minion.jobs
     WHERE state = 'inactive' AND parked_until IS NOT NULL AND delayed < ($1 - $2)
       AND (queue, task, parked_until, id) > ($3, $4, $5, $6)
+      AND ",
+        unhindered!(),
+        "
     ORDER BY queue, task, parked_until, id
     LIMIT 1000
-    FOR UPDATE SKIP LOCKED",
+    FOR UPDATE SKIP LOCKED"
+    ),
     &[
         pg_sys::TIMESTAMPTZOID,
         pg_sys::INTERVALOID,
@@ -243,7 +270,7 @@ where
 
 /// Removes workers that are silent for minion.missing_after, finished jobs older than minion.remove_after
 /// and expired jobs; fails, or retries, the active jobs of workers that are gone; fails jobs that nobody
-/// claimed for minion.stuck_after. Call it now and then from one of the workers.
+/// claimed for minion.stuck_after, unless their queue is paused or a limit of 0 holds them. Call it now and then from one of the workers.
 ///
 /// Returns how many of each it found. Failed jobs are never removed. Semantics: Minion's `repair`.
 #[pg_extern]
@@ -275,6 +302,7 @@ fn repair() -> Result<
         let stuck = fail_stuck(session, now, &STUCK_READY, i32::MIN)?
             + fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
         job::place_due(session, clock())?;
+        as_owner_of_jobs(|| limit::recount(session))?;
         Ok((workers, removed, expired, abandoned, stuck))
     })?;
     Ok(TableIterator::once(did))

@@ -1,4 +1,4 @@
-//! Changes to a job from outside of an attempt: retry_job, remove_job, note.
+//! Changes to a job from outside of an attempt: retry_job, remove_job, note, cancel_job.
 
 use super::argument::{at_least_one, given, name, object, positive_span};
 use crate::statement::value::{Array, BigintArray, Jsonb};
@@ -39,6 +39,31 @@ static RETRY: Statement = Statement::new(
 
 static REMOVE: Statement = Statement::new(
     "DELETE FROM minion.jobs WHERE id = $1 AND state <> $2::minion.job_state",
+    &[pg_sys::INT8OID, pg_sys::TEXTOID],
+);
+
+static CANCEL: Statement = Statement::new(
+    "UPDATE minion.jobs
+    SET state = 'failed', finished = $2, parked_until = NULL, waits_for = NULL, result = '\"Canceled\"'
+    WHERE id = $1 AND state = $3::minion.job_state",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
+);
+
+/// Its worker may be gone; then nobody has to be told.
+static STOP: Statement = Statement::new(
+    "WITH stopped AS (
+        UPDATE minion.jobs
+        SET attempts = 1
+        WHERE id = $1 AND state = $2::minion.job_state
+        RETURNING id, worker
+    ), told AS (
+        UPDATE minion.workers AS worker
+        SET inbox = worker.inbox || pg_catalog.jsonb_build_array(
+            pg_catalog.jsonb_build_array('stop', stopped.id))
+        FROM stopped
+        WHERE worker.id = stopped.worker
+    )
+    SELECT id FROM stopped",
     &[pg_sys::INT8OID, pg_sys::TEXTOID],
 );
 
@@ -124,5 +149,28 @@ fn note(id: Option<i64>, merge: Option<Jsonb>) -> Result<bool, ErrorReport> {
     let merge = object("merge", given("merge", merge)?)?;
     Ok(Session::with(|session| {
         session.run(&NOTE, params![id, merge]).map(|rows| rows.count() > 0)
+    })?)
+}
+
+/// Keeps a job from being run, or from being run again. True if it was done.
+///
+/// An inactive job fails with the result "Canceled". For an active one the command `["stop", id]` is put into
+/// its worker's inbox, and its automatic retries are used up: when it fails, it has failed for good. False
+/// for a job that has ended, or does not exist.
+///
+/// Raises 22004 for NULL. Semantics of the command: Minion's `stop`.
+#[pg_extern]
+fn cancel_job(id: Option<i64>) -> Result<bool, ErrorReport> {
+    let id = given("id", id)?;
+    Ok(Session::with(|session| {
+        // It may be claimed, or given back, between two statements.
+        for _ in 0..3 {
+            if session.run(&CANCEL, params![id, clock(), "inactive"])?.count() > 0
+                || session.run(&STOP, params![id, "active"])?.count() > 0
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     })?)
 }

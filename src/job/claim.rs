@@ -4,8 +4,9 @@
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
 use super::lanes::{
-    Front, Head, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch,
+    Front, Head, STRETCH_TYPES, Source, blocked, parked, read_head, read_lane, ready, stretch,
 };
+use super::limits::{Rules, Slots};
 use super::look::{Lanes, Look};
 use crate::error::Error;
 use crate::shared::lane::Position;
@@ -14,6 +15,7 @@ use crate::statement::probe;
 use crate::statement::value::Jsonb;
 use crate::statement::{Rows, Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// What a worker asks for.
@@ -214,6 +216,19 @@ static TAKE_ID: Statement = Statement::new(
     ],
 );
 
+static LANE_OF_ID: Statement =
+    Statement::new("SELECT queue, task FROM minion.jobs WHERE id = $1", &[pg_sys::INT8OID]);
+
+/// What came of a claim.
+#[derive(Default)]
+pub struct Outcome {
+    pub jobs: Vec<Claimed>,
+    /// There was one that might have been claimed, but for others who were at it.
+    saw_jobs: bool,
+    /// There was one that a limit did not let start.
+    pub was_limited: bool,
+}
+
 /// Claims up to `max_jobs` jobs, best first. `holding`: what this call locks besides stays locked after it,
 /// so it may lock nothing but the jobs it returns.
 pub fn claim(
@@ -221,18 +236,29 @@ pub fn claim(
     wanted: &Wanted,
     now: Timestamp,
     holding: bool,
-) -> Result<Vec<Claimed>, Error> {
+) -> Result<Outcome, Error> {
+    let rules = Rules::now(session)?;
+    let unpaused = match rules.paused.is_empty() {
+        true => None,
+        false => wanted.lanes.without(&rules.paused),
+    };
+    let claim = Claim {
+        session,
+        wanted,
+        lanes: unpaused.as_ref().unwrap_or(&wanted.lanes),
+        rules: &rules,
+        now,
+        holding,
+    };
     if let Some(id) = wanted.id {
-        let Lanes { queues, tasks, .. } = wanted.lanes;
-        let params = params![now, wanted.worker, id, queues, tasks, wanted.worst];
-        return Ok(claimed(session, &session.run(&TAKE_ID, params)?));
+        return claim.one(id);
     }
     // Others may have taken, or be freeing, all that the first look saw: that is no empty queue yet.
     let mut pauses = Pauses::new();
     for attempt in 1.. {
-        let (saw_jobs, jobs) = claim_heads(session, wanted, now, holding)?;
-        if !jobs.is_empty() || !saw_jobs || attempt == TRIES {
-            return Ok(jobs);
+        let outcome = claim.best()?;
+        if !outcome.jobs.is_empty() || !outcome.saw_jobs || attempt == TRIES {
+            return Ok(outcome);
         }
         pauses.pause(PATIENCE);
     }
@@ -247,77 +273,134 @@ const SWEEPS: usize = 2;
 const TRIES: usize = 6;
 const PATIENCE: Duration = Duration::from_millis(2);
 
-fn claim_heads(
-    session: &Session,
-    wanted: &Wanted,
+/// One claim, and what it goes by.
+struct Claim<'a> {
+    session: &'a Session,
+    wanted: &'a Wanted,
+    /// Those of the wanted ones whose queues are not paused.
+    lanes: &'a Lanes,
+    rules: &'a Rules,
     now: Timestamp,
     holding: bool,
-) -> Result<(bool, Vec<Claimed>), Error> {
-    let end = Position { rank: wanted.worst, id: i64::MAX };
-    let mut look = wanted.lanes.look(session, now, wanted.worst)?;
-    let mut saw_jobs = !look.due.is_empty();
-    let verify = look.verify.take();
-    if saw_jobs && !holding {
-        for lane in &look.due {
-            lane.free_due(session, now, wanted.max_jobs)?;
+}
+
+impl Claim<'_> {
+    /// A certain job, if it can run.
+    fn one(&self, id: i64) -> Result<Outcome, Error> {
+        let Claim { session, wanted, now, .. } = *self;
+        let Lanes { queues, tasks, .. } = self.lanes;
+        let mut slots = None;
+        if self.rules.has_limits() {
+            let rows = session.run(&LANE_OF_ID, params![id])?;
+            if rows.count() == 0 {
+                return Ok(Outcome::default());
+            }
+            slots = Slots::lock(session, self.rules.of(&read_lane(&rows, 0)), now)?;
+            if slots.is_none() {
+                return Ok(Outcome { was_limited: true, ..Outcome::default() });
+            }
         }
-        look = Look { due: Vec::new(), ..wanted.lanes.look(session, now, wanted.worst)? };
-    }
-    if let (Some(verify), Some(tracked)) = (verify, &wanted.lanes.tracked)
-        && tracked.verify(session, verify, now)?
-    {
-        look = wanted.lanes.look(session, now, wanted.worst)?;
-    }
-    let mut heads = look.heads;
-    for lane in look.due {
-        let front = Front::Job { misplaced: false };
-        let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
-        heads.extend(head.next(session, now, Position::FIRST, end)?);
+        let params = params![now, wanted.worker, id, *queues, *tasks, wanted.worst];
+        let jobs = claimed(session, &session.run(&TAKE_ID, params)?);
+        if let (Some(slots), Some(job)) = (slots, jobs.first()) {
+            slots.take(session, job.id, now)?;
+        }
+        Ok(Outcome { jobs, ..Outcome::default() })
     }
 
-    let mut jobs = Vec::new();
-    let mut sweeps = SWEEPS;
-    while jobs.len() < wanted.max_jobs {
-        let Some(best) = heads.pop() else { break };
-        match best.front {
-            Front::Unseen(reading) => {
-                let seen = best.lane.ready(session, now, best.position, Position::END)?;
-                if let Some(tracked) = &wanted.lanes.tracked {
-                    let first = seen.as_ref().map_or(Position::END, |head| head.position);
-                    tracked.heads.raise(&reading, first);
-                }
-                heads.extend(seen.filter(|head| head.position < end));
-                continue;
+    /// The lanes' heads, and due jobs among them.
+    fn heads(&self, outcome: &mut Outcome) -> Result<BinaryHeap<Head>, Error> {
+        let Claim { session, wanted, lanes, now, .. } = *self;
+        let mut look = lanes.look(session, now, wanted.worst)?;
+        outcome.saw_jobs = !look.due.is_empty();
+        let verify = look.verify.take();
+        if outcome.saw_jobs && !self.holding {
+            for lane in &look.due {
+                lane.free_due(session, now, wanted.max_jobs)?;
             }
-            Front::Job { misplaced: true } => {
-                saw_jobs = true;
-                if sweeps > 0 && !holding {
-                    sweeps -= 1;
-                    best.lane.sweep(session, now, best.position, end)?;
-                }
-                heads.extend(best.claimable(session, now, best.position, end)?);
-                continue;
-            }
-            Front::Job { misplaced: false } => saw_jobs = true,
+            look = Look { due: Vec::new(), ..lanes.look(session, now, wanted.worst)? };
         }
-        // Two heads stand at one place when a job was moved between two looks; each step must get on.
-        let second = heads.peek().map_or(end, |head| head.position);
-        let limit = second.max(best.position.next()).min(end).within(best.position.rank);
-        let missing = wanted.max_jobs - jobs.len();
-        let taken = best.take(session, wanted, now, limit, missing)?;
-        if taken.len() < missing {
-            let from = match taken.len() {
+        if let (Some(verify), Some(tracked)) = (verify, &lanes.tracked)
+            && tracked.verify(session, verify, now)?
+        {
+            look = lanes.look(session, now, wanted.worst)?;
+        }
+        let mut heads = look.heads;
+        for lane in look.due {
+            let front = Front::Job { misplaced: false };
+            let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
+            heads.extend(head.next(session, now, Position::FIRST, self.end())?);
+        }
+        Ok(heads)
+    }
+
+    fn end(&self) -> Position {
+        Position { rank: self.wanted.worst, id: i64::MAX }
+    }
+
+    /// The best jobs of all lanes.
+    fn best(&self) -> Result<Outcome, Error> {
+        let Claim { session, wanted, now, .. } = *self;
+        let end = self.end();
+        let mut outcome = Outcome::default();
+        let mut heads = self.heads(&mut outcome)?;
+        let mut sweeps = SWEEPS;
+        while outcome.jobs.len() < wanted.max_jobs {
+            let Some(best) = heads.pop() else { break };
+            match best.front {
+                Front::Unseen(reading) => {
+                    let seen = best.lane.ready(session, now, best.position, Position::END)?;
+                    if let Some(tracked) = &self.lanes.tracked {
+                        let first = seen.as_ref().map_or(Position::END, |head| head.position);
+                        tracked.heads.raise(&reading, first);
+                    }
+                    heads.extend(seen.filter(|head| head.position < end));
+                    continue;
+                }
+                Front::Job { misplaced: true } => {
+                    outcome.saw_jobs = true;
+                    if sweeps > 0 && !self.holding {
+                        sweeps -= 1;
+                        best.lane.sweep(session, now, best.position, end)?;
+                    }
+                    heads.extend(best.claimable(session, now, best.position, end)?);
+                    continue;
+                }
+                Front::Job { misplaced: false } => {}
+            }
+            let mut most = wanted.max_jobs - outcome.jobs.len();
+            let mut slots = None;
+            let rules = self.rules.of(&best.lane);
+            if !rules.is_empty() {
+                // One at a time, so that no slot is locked in vain; the lane is left alone if there is none.
+                most = 1;
+                slots = Slots::lock(session, rules, now)?;
+                if slots.is_none() {
+                    outcome.was_limited = true;
+                    continue;
+                }
+            }
+            outcome.saw_jobs = true;
+            // Two heads stand at one place when a job was moved between two looks; each step must get on.
+            let second = heads.peek().map_or(end, |head| head.position);
+            let limit = second.max(best.position.next()).min(end).within(best.position.rank);
+            let taken = best.take(session, wanted, now, limit, most)?;
+            if let (Some(slots), Some(job)) = (slots, taken.first()) {
+                slots.take(session, job.id, now)?;
+            }
+            let from = match taken.last() {
+                Some(last) if taken.len() == most => last.position().next(),
                 // The statement's own LIMIT ended it, not the stretch.
-                STATEMENT_LIMIT.. => best.position,
+                Some(_) if taken.len() >= STATEMENT_LIMIT => best.position,
                 _ => limit,
             };
-            if from < end {
+            outcome.jobs.extend(taken);
+            if outcome.jobs.len() < wanted.max_jobs && from < end {
                 heads.extend(best.next(session, now, from, end)?);
             }
         }
-        jobs.extend(taken);
+        Ok(outcome)
     }
-    Ok((saw_jobs, jobs))
 }
 
 /// The LIMIT of the statements that lock.

@@ -60,11 +60,14 @@ fn dequeue(
     };
     let wait = Duration::from_micros(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
     if !wait.is_zero() && snapshot_is_fixed() {
-        return Err(Error::WaitNeedsReadCommitted.into());
+        return Err(Error::WaitNeedsReadCommitted { function: "dequeue" }.into());
     }
     let jobs = claim_within(&wanted, wait)?;
     Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
 }
+
+/// How long at most a call sleeps that a limit keeps from a job.
+const LIMITED: Duration = Duration::from_millis(100);
 
 /// Claims at once if it can, else whenever a job comes within `wait`.
 fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> {
@@ -79,16 +82,16 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;
         let holding = in_transaction_block() || !last;
-        let jobs = Session::with(|session| {
+        let outcome = Session::with(|session| {
             worker::must_be_registered(session, wanted.worker)?;
-            let jobs = claim(session, wanted, clock(), holding)?;
-            if !jobs.is_empty() && !last && !in_transaction_block() {
+            let outcome = claim(session, wanted, clock(), holding)?;
+            if !outcome.jobs.is_empty() && !last && !in_transaction_block() {
                 wanted.lanes.free_due(session, clock())?;
             }
-            Ok(jobs)
+            Ok(outcome)
         })?;
-        if !jobs.is_empty() || last {
-            return Ok(jobs);
+        if !outcome.jobs.is_empty() || last {
+            return Ok(outcome.jobs);
         }
         if !said_so {
             lock_waiting_worker(wanted.worker);
@@ -104,6 +107,8 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
                     waiting.pass_on();
                 }
                 match busy {
+                    // Time alone may lift a limit, and nobody tells of it.
+                    true if outcome.was_limited => waiting.sleep(left.min(LIMITED), looked),
                     true => waiting.sleep(pauses.next(left), looked),
                     false => {
                         pauses = Pauses::seldom();

@@ -1,9 +1,10 @@
 //! enqueue_many: an array of jobs, checked element by element, in one statement.
 
 use super::argument::{at_least_one, given, name, positive_span};
+use super::enqueue::NewJob;
 use crate::error::{Error, excerpt, json_excerpt};
-use crate::statement::value::{Jsonb, Shape};
-use crate::statement::{Session, Statement, clock, params};
+use crate::statement::value::{BigintArray, Jsonb, Shape};
+use crate::statement::{Session, Statement, Timestamp, clock, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -44,6 +45,9 @@ static INSERT: Statement = Statement::new(
     ],
 );
 
+static JSON: Statement = Statement::new("SELECT $1::pg_catalog.jsonb", &[pg_sys::TEXTOID]);
+static BIGINTS: Statement = Statement::new("SELECT $1::pg_catalog.int8[]", &[pg_sys::TEXTOID]);
+
 /// One element: the arguments of enqueue, with its defaults.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +71,8 @@ struct Job<'a> {
     lax: bool,
     #[serde(borrow, default = "empty_object")]
     notes: &'a RawValue,
+    #[serde(default)]
+    unique_key: Option<String>,
 }
 
 fn empty_array<'a>() -> &'a RawValue {
@@ -153,6 +159,7 @@ struct Columns {
     priority: Vec<i32>,
     queue: Vec<String>,
     task: Vec<String>,
+    unique_key: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -179,7 +186,62 @@ impl Columns {
         self.priority.push(job.priority);
         self.queue.push(job.queue);
         self.task.push(job.task);
+        if let Some(key) = &job.unique_key {
+            name("unique_key", key).map_err(Problem::with("unique_key"))?;
+        }
+        self.unique_key.push(job.unique_key);
         Ok(())
+    }
+
+    /// All of them in one statement; none has a key.
+    fn insert(self, session: &Session, now: Timestamp) -> Result<Vec<i64>, Error> {
+        let rows = session.run(
+            &INSERT,
+            params![
+                now,
+                self.delay,
+                self.expire,
+                self.args,
+                self.attempts,
+                self.lax,
+                self.notes,
+                self.parents,
+                self.priority,
+                self.queue,
+                self.task
+            ],
+        )?;
+        Ok(rows.column(1))
+    }
+
+    /// One after the other, for each may be there already.
+    fn insert_unique(self, session: &Session, now: Timestamp) -> Result<Vec<i64>, Error> {
+        let json = |text: &str| {
+            let rows = session.run(&JSON, params![text])?;
+            Ok::<_, Error>(session.keep(given("json", rows.get(0, 1))?))
+        };
+        let bigints = |text: &str| {
+            let rows = session.run(&BIGINTS, params![text])?;
+            given("parents", rows.get::<Vec<i64>>(0, 1)).map(BigintArray::from)
+        };
+        let mut ids = Vec::new();
+        for at in 0..self.task.len() {
+            let job = NewJob {
+                task: &self.task[at],
+                args: json(&self.args[at])?,
+                queue: &self.queue[at],
+                priority: self.priority[at],
+                delay: self.delay[at],
+                expire: self.expire[at],
+                attempts: self.attempts[at],
+                parents: bigints(&self.parents[at])?,
+                lax: self.lax[at],
+                notes: json(&self.notes[at])?,
+                unique_key: self.unique_key[at].as_deref(),
+            };
+            ids.push(job.insert(session, now)?);
+        }
+        Ok(ids)
     }
 }
 
@@ -231,7 +293,8 @@ fn plain(error: &serde_json::Error) -> String {
 /// Puts an array of jobs into their queues, all or none, and returns their ids in the array's order.
 ///
 /// `jobs`: an array of objects whose keys are the arguments of `enqueue`; `task` is required, durations are
-/// numbers of seconds or interval text, parents are ids that exist already.
+/// numbers of seconds or interval text, parents are ids that exist already. For a `unique_key` that a job
+/// has, also an earlier one of the array, the id of that job is returned.
 ///
 /// Raises 22032 for anything else, naming the element and the key; 22004 for NULL.
 #[pg_extern]
@@ -242,24 +305,9 @@ fn enqueue_many(jobs: Option<Jsonb>) -> Result<SetOfIterator<'static, i64>, Erro
         return Err(Error::Element { path: "jobs".into(), problem }.into());
     }
     let jobs = columns(&jobs.text())?;
-    let ids = Session::with(|session| {
-        let rows = session.run(
-            &INSERT,
-            params![
-                clock(),
-                jobs.delay,
-                jobs.expire,
-                jobs.args,
-                jobs.attempts,
-                jobs.lax,
-                jobs.notes,
-                jobs.parents,
-                jobs.priority,
-                jobs.queue,
-                jobs.task
-            ],
-        )?;
-        Ok(rows.column(1))
+    let ids = Session::with(|session| match jobs.unique_key.iter().all(Option::is_none) {
+        true => jobs.insert(session, clock()),
+        false => jobs.insert_unique(session, clock()),
     })?;
     Ok(SetOfIterator::new(ids))
 }

@@ -10,7 +10,7 @@ use crate::shared::lane::{Lane, Position};
 use crate::shared::waiters::Waiting;
 use crate::statement::value::TextArray;
 use crate::statement::{Param, Session, Timestamp, params};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::time::Instant;
 
 /// The lanes that a claim may look at: every task of the queues, or the tasks given.
@@ -45,6 +45,22 @@ impl Lanes {
             tasks: tasks.map(TextArray::distinct),
         });
         Self { queues, tasks, tracked }
+    }
+
+    /// Those of them whose queues are not paused; None if none is.
+    pub fn without(&self, paused: &HashSet<String>) -> Option<Self> {
+        let queues = self.queues.distinct();
+        let left: Vec<String> =
+            queues.iter().filter(|queue| !paused.contains(*queue)).cloned().collect();
+        (left.len() < queues.len()).then(|| Self {
+            queues: TextArray::from(left.clone()),
+            tasks: self.tasks,
+            tracked: self.tracked.as_ref().map(|tracked| Tracked {
+                heads: tracked.heads,
+                queues: left,
+                tasks: tracked.tasks.clone(),
+            }),
+        })
     }
 
     /// The heads of all lanes whose first job is not worse than `worst`, and the lanes with due jobs.

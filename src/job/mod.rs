@@ -1,16 +1,20 @@
 //! Jobs, from enqueue to removal.
 
 pub mod argument;
+mod bulk;
 mod change;
 mod claim;
 mod complete;
 mod dequeue;
-mod enqueue;
+pub mod enqueue;
 mod enqueue_many;
 mod lanes;
+mod limits;
 mod look;
+mod outcome;
 mod parked;
 pub mod triggers;
+mod unique;
 
 pub use complete::fail;
 pub use parked::place_due;

@@ -12,7 +12,8 @@ use super::lanes::{STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, st
 use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
-use crate::statement::{Param, Session, Statement, Timestamp, params};
+use crate::shared::wake::check_for_interrupts;
+use crate::statement::{Session, Statement, Timestamp, params};
 use pgrx::pg_sys;
 
 /// How many jobs one statement frees or parks.
@@ -36,6 +37,30 @@ static LOCK_DUE: Statement = Statement::new(
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
+
+/// In the index's order, from where the last batch ended: whoever sees to all of them needs no other, and
+/// must not walk over what it has just moved again. $4 and $5 that place.
+static LOCK_NEXT_DUE: Statement = Statement::new(
+    concat!(
+        "SELECT job.id, job.parked_until
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
+          AND (job.parked_until, job.id) > ($4, $5)
+        ORDER BY job.parked_until, job.id
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED"
+    ),
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+    ],
+)
+.in_index_order();
 
 /// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, or with a parent
 /// that was retried after they were freed.
@@ -109,8 +134,7 @@ static PLACE: Statement = Statement::new(
 /// Sees to every job whose time has come, whatever its lane: for repair, as a worker that claims inside of
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
-    let due = all_due(session, now)?;
-    due.iter().try_for_each(|lane| lane.place_due(session, now, usize::MAX, usize::MAX))
+    all_due(session, now)?.iter().try_for_each(|lane| lane.place_due(session, now))
 }
 
 impl Lanes {
@@ -124,26 +148,38 @@ impl Lane {
     /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
     /// `enough` are ready: one call must not pay for a whole backlog that has come due.
     pub fn free_due(&self, session: &Session, now: Timestamp, enough: usize) -> Result<(), Error> {
-        self.place_due(session, now, enough, BATCHES)
-    }
-
-    fn place_due(
-        &self,
-        session: &Session,
-        now: Timestamp,
-        enough: usize,
-        batches: usize,
-    ) -> Result<(), Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
         let mut ready = 0;
-        for _ in 0..batches {
-            let placed = place_batch(session, &LOCK_DUE, params, now)?;
+        for _ in 0..BATCHES {
+            let ids: Vec<i64> = session.run(&LOCK_DUE, params)?.column(1);
+            let count = ids.len();
+            let placed = place(session, now, ids)?;
             ready += placed.iter().filter(|&&is_ready| is_ready).count();
-            if placed.len() < BATCH || ready >= enough {
+            if count < BATCH || ready >= enough {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Frees all due jobs of the lane that nobody else is at, or gives them a parent to watch.
+    fn place_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        let (queue, task) = (self.queue.as_str(), self.task.as_str());
+        let (mut due, mut last) = (Timestamp(i64::MIN), i64::MIN);
+        loop {
+            let rows = session.run(&LOCK_NEXT_DUE, params![queue, task, now, due, last])?;
+            let ids: Vec<i64> = rows.column(1);
+            let count = ids.len();
+            if let Some(&id) = ids.last() {
+                last = id;
+                due = rows.get(count - 1, 2).expect("the index range excludes NULL");
+            }
+            place(session, now, ids)?;
+            if count < BATCH {
+                return Ok(());
+            }
+            check_for_interrupts();
+        }
     }
 
     /// Takes the jobs that can't run out of the way of claims, a batch of them.
@@ -154,19 +190,13 @@ impl Lane {
         from: Position,
         to: Position,
     ) -> Result<(), Error> {
-        let params = self.stretch(now, from, to);
-        place_batch(session, &LOCK_MISPLACED, &params, now).map(drop)
+        let ids = session.run(&LOCK_MISPLACED, &self.stretch(now, from, to))?.column(1);
+        place(session, now, ids).map(drop)
     }
 }
 
-/// Locks a batch and puts it where it belongs; whether each of them is ready then.
-fn place_batch(
-    session: &Session,
-    lock: &Statement,
-    params: &[Param],
-    now: Timestamp,
-) -> Result<Vec<bool>, Error> {
-    let ids: Vec<i64> = session.run(lock, params)?.column(1);
+/// Puts a locked batch where it belongs; whether each of them is ready then.
+fn place(session: &Session, now: Timestamp, ids: Vec<i64>) -> Result<Vec<bool>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }

@@ -5,11 +5,13 @@
 //! clause for every statement and locks a row once more for a BEFORE UPDATE, and both cost far more than
 //! asking the row here.
 
+use super::limits;
 use crate::error::Error;
 use crate::shared::area::SHARED;
 use crate::shared::counts::{Counts, DELAYED, KINDS};
 use crate::shared::lane::Position;
 use crate::shared::{transaction, wake};
+use crate::statement::invalidation;
 use crate::statement::probe::may_have_waiting_child;
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
@@ -74,6 +76,9 @@ static CLEAR_PARENTS: Statement =
 
 static CLEAR_ALL_PARENTS: Statement = Statement::new("TRUNCATE minion.children", &[]);
 
+static CLEAR_ALL_SLOTS: Statement =
+    Statement::new("UPDATE minion.active_slots SET job = NULL WHERE job IS NOT NULL", &[]);
+
 /// Where an inactive job stands by its facts: None is ready; infinity is expired; a time to come, delayed;
 /// now, it has a parent that is not done, and the next claim looks closer. Locks nothing: an enqueue in a
 /// long transaction must not hold up its parents.
@@ -108,8 +113,7 @@ fn tell(trigger: &PgTrigger, old: Option<&Row>, new: Option<&Row>) {
     if SHARED.get().is_none() {
         return;
     }
-    // SAFETY: the relation of a trigger call is open.
-    let relation = unsafe { (*trigger.trigger_data().tg_relation).rd_id };
+    let relation = relation(trigger);
     let lane = |job: &Row| -> (String, String) {
         let queue = job.get(Column::Queue).expect("queue is NOT NULL");
         (queue, job.get(Column::Task).expect("task is NOT NULL"))
@@ -181,6 +185,22 @@ fn state(job: &Row) -> String {
     lookup_enum_by_oid(value).0
 }
 
+/// Gives back what a job that was active took under limits, and tells those who wait for it.
+fn free_slots(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {
+    let id: i64 = job.get(Column::Id).expect("id is NOT NULL");
+    if Session::with(|session| limits::free(session, id))? {
+        let queue: &str = job.get(Column::Queue).expect("queue is NOT NULL");
+        let task: &str = job.get(Column::Task).expect("task is NOT NULL");
+        transaction::made_room(relation(trigger), queue, task);
+    }
+    Ok(())
+}
+
+fn relation(trigger: &PgTrigger) -> pg_sys::Oid {
+    // SAFETY: the relation of a trigger call is open.
+    unsafe { (*trigger.trigger_data().tg_relation).rd_id }
+}
+
 /// Puts a new job where it belongs.
 #[pg_trigger]
 fn job_inserted<'a>(
@@ -233,6 +253,12 @@ fn job_updated<'a>(
     if !same_parents {
         set_parents(trigger, &new)?;
     }
+    if !same_state && state(&old) == "active" {
+        free_slots(trigger, &old)?;
+    }
+    if !same_state && matches!(state(&new).as_str(), "finished" | "failed") {
+        transaction::ended(relation(trigger), new.get(Column::Id).expect("id is NOT NULL"));
+    }
     match state(&new).as_str() {
         "inactive" => {
             let now = clock();
@@ -270,6 +296,10 @@ fn job_deleted<'a>(
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     let job = Row::first(trigger);
     tell(trigger, Some(&job), None);
+    if state(&job) == "active" {
+        free_slots(trigger, &job)?;
+    }
+    transaction::ended(relation(trigger), job.get(Column::Id).expect("id is NOT NULL"));
     if state(&job) != "finished" {
         wake_children(trigger, &job, false, true)?;
     }
@@ -286,5 +316,16 @@ fn jobs_truncated<'a>(
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     transaction::truncated();
     write(trigger, &CLEAR_ALL_PARENTS, &[])?;
+    write(trigger, &CLEAR_ALL_SLOTS, &[])?;
+    Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+}
+
+/// Tells every backend that what is paused or limited has changed, and everybody who waits for a job.
+#[pg_trigger]
+fn limits_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
+    invalidation::tell(trigger);
+    transaction::limits_changed();
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }

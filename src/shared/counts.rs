@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What is counted: the states in their order, and the jobs parked until they are due.
 pub const KINDS: usize = 5;
+pub const INACTIVE: usize = 0;
 pub const DELAYED: usize = 4;
 pub type Counts = [i64; KINDS];
 
@@ -223,25 +224,18 @@ impl Heads {
         }
     }
 
-    /// The jobs of some lanes, if those of the table are known.
-    pub fn of_lanes(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Counts> {
+    /// The jobs of each lane, if those of the table are known.
+    pub fn by_lane(&self) -> Option<Vec<(Lane, Counts)>> {
         let _lanes = self.area().lanes(Mode::Shared);
         let _held = self.area().counts(Mode::Shared);
         let known = !changes::are_lost()
             && self.counter().is_some_and(|counter| counter.seen().phase == Phase::Known);
-        known.then(|| {
-            let mut sum = [0; KINDS];
-            for slot in self.own_lanes() {
-                if wanted(&slot.lane()) {
-                    add(&mut sum, &slot.counts.get());
-                }
-            }
-            let own = changes::own(self.area(), |slot, table| {
-                table == self.table && wanted(&self.slot(slot).lane())
-            });
-            add(&mut sum, &own);
-            sum
-        })
+        let counts = |(at, slot): (u32, &Slot)| {
+            let mut counts = slot.counts.get();
+            add(&mut counts, &changes::own(self.area(), |slot, _| slot == at));
+            (slot.lane(), counts)
+        };
+        known.then(|| self.own_lanes().map(counts).collect())
     }
 
     fn counter(&self) -> Option<&'static Counter> {
@@ -283,7 +277,7 @@ impl Heads {
         if is_ours && ((busy && is_alive(inner.owner)) || inner.phase == Phase::Known) {
             return None;
         }
-        for slot in self.own_lanes() {
+        for (_, slot) in self.own_lanes() {
             slot.counts.set_zero();
         }
         // SAFETY: a variable of this backend.

@@ -253,18 +253,15 @@ impl Heads {
     /// The first time after now at which a parked job of this table may be due.
     pub fn next_due(&self, now: Timestamp) -> Timestamp {
         let _held = self.area.lanes(Mode::Shared);
-        let dues = self.own_lanes().map(|slot| slot.state(|state| state.due));
+        let dues = self.own_lanes().map(|(_, slot)| slot.state(|state| state.due));
         dues.filter(|due| *due > now).min().unwrap_or(Timestamp::INFINITY)
     }
 
     /// The lanes of this table in which a parked job may be due.
     pub fn due_lanes(&self, now: Timestamp) -> Vec<Lane> {
         let _held = self.area.lanes(Mode::Shared);
-        (0..)
-            .zip(self.area.slots())
-            .filter(|(at, slot)| self.is_own_lane(slot) && self.read(*at).due <= now)
-            .map(|(_, slot)| slot.lane())
-            .collect()
+        let due = self.own_lanes().filter(|(at, _)| self.read(*at).due <= now);
+        due.map(|(_, slot)| slot.lane()).collect()
     }
 
     /// Calls `wake` for each lane of this table that may have a job that is ready or due.
@@ -272,16 +269,15 @@ impl Heads {
         let _held = self.area.lanes(Mode::Shared);
         let busy =
             |slot: &&Slot| slot.state(|state| state.bound < Position::END || state.due <= now);
-        self.own_lanes().filter(busy).for_each(wake);
+        self.own_lanes().map(|(_, slot)| slot).filter(busy).for_each(wake);
     }
 
-    pub fn own_lanes(&self) -> impl Iterator<Item = &'static Slot> {
-        let heads = *self;
-        self.area.slots().iter().filter(move |slot| heads.is_own_lane(slot))
-    }
-
-    fn is_own_lane(&self, slot: &Slot) -> bool {
-        slot.is_in_use() && !slot.is_of_queue() && slot.table() == self.table
+    /// The lanes of this table, and where they are. To be called under the lock of the lanes.
+    pub fn own_lanes(&self) -> impl Iterator<Item = (u32, &'static Slot)> {
+        let table = self.table;
+        let is_own =
+            move |slot: &Slot| slot.is_in_use() && !slot.is_of_queue() && slot.table() == table;
+        (0..).zip(self.area.slots()).filter(move |(_, slot)| is_own(slot))
     }
 
     /// Every lane of every database, for people to look at.

@@ -8,7 +8,7 @@ use super::changes;
 use super::counts::Counts;
 use super::heads::Heads;
 use super::lane::Position;
-use super::slot::Slot;
+use super::slot::{Slot, Table};
 use super::waiters;
 use crate::statement::{Timestamp, clock};
 use pgrx::pg_sys;
@@ -17,6 +17,9 @@ use std::sync::atomic::Ordering;
 
 /// More lanes than this in one transaction, and it forgets the bounds of all.
 const MOST: usize = 512;
+
+/// More jobs than this end in one transaction, and everybody who waits looks.
+const MOST_ENDED: usize = 64;
 
 /// What one lane has got.
 #[derive(Clone, Copy)]
@@ -29,6 +32,8 @@ struct Note {
     due: Timestamp,
     /// The queue has got a lane that there is no slot for.
     untracked_lane: bool,
+    /// A job has ended that others may start instead of, here or in a lane under the same limit.
+    made_room: bool,
 }
 
 /// Allocated once: the callback that reads it must not be able to fail.
@@ -36,11 +41,25 @@ struct Notes {
     notes: [Note; MOST],
     count: usize,
     too_many: bool,
+    /// Somebody who waits may have missed something.
+    wake_all: bool,
+    /// Jobs that have ended, and their table.
+    ended: [i64; MOST_ENDED],
+    ended_count: usize,
+    table: Table,
 }
 
 thread_local! {
     static NOTES: RefCell<Notes> = const {
-        RefCell::new(Notes { notes: [Note::EMPTY; MOST], count: 0, too_many: false })
+        RefCell::new(Notes {
+            notes: [Note::EMPTY; MOST],
+            count: 0,
+            too_many: false,
+            wake_all: false,
+            ended: [0; MOST_ENDED],
+            ended_count: 0,
+            table: Table::NONE,
+        })
     };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -52,6 +71,7 @@ impl Note {
         jobs: 0,
         due: Timestamp::INFINITY,
         untracked_lane: false,
+        made_room: false,
     };
 }
 
@@ -96,6 +116,38 @@ pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
             None => changes::lose(),
         }
     }
+}
+
+/// A job of this transaction has left a slot of a limit to others.
+pub fn made_room(relation: pg_sys::Oid, queue: &str, task: &str) {
+    if pinned(relation, queue, task, |note| note.made_room = true).is_none() {
+        limits_changed();
+    }
+}
+
+/// What is paused or limited has changed.
+pub fn limits_changed() {
+    if SHARED.get().is_some() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.wake_all = true);
+    }
+}
+
+/// A job is finished, has failed or is gone.
+pub fn ended(relation: pg_sys::Oid, job: i64) {
+    let Some(area) = SHARED.get() else { return };
+    register();
+    NOTES.with_borrow_mut(|notes| {
+        let at = notes.ended_count;
+        match notes.ended.get_mut(at) {
+            Some(free) => {
+                *free = job;
+                notes.ended_count += 1;
+                notes.table = Heads::of(area, relation).table;
+            }
+            None => notes.wake_all = true,
+        }
+    });
 }
 
 /// The table was emptied: what there is has to be counted anew.
@@ -193,15 +245,21 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             }
             slot.pins.fetch_sub(1, Ordering::AcqRel);
         }
-        if notes.too_many && event == XACT_EVENT_COMMIT {
-            waiters::wake_all(area, own_database());
+        if event == XACT_EVENT_COMMIT {
+            let ended = notes.ended.get(..notes.ended_count).unwrap_or_default();
+            waiters::wake_for_ended(area, notes.table, ended);
+            if notes.too_many || notes.wake_all {
+                waiters::wake_all(area, own_database());
+            }
         }
         notes.count = 0;
+        notes.ended_count = 0;
         notes.too_many = false;
+        notes.wake_all = false;
     });
 }
 
-fn make_known(area: &Area, slot: &Slot, note: &Note) {
+fn make_known(area: &'static Area, slot: &Slot, note: &Note) {
     lower(area, slot, note);
     if note.jobs > 0 {
         waiters::wake_for_jobs(area, slot, note.jobs, waiters::ANY);
@@ -210,6 +268,9 @@ fn make_known(area: &Area, slot: &Slot, note: &Note) {
     }
     if note.due < Timestamp::INFINITY {
         waiters::wake_timekeeper(area, slot, note.due);
+    }
+    if note.made_room {
+        waiters::wake_for_room(area, slot);
     }
 }
 

@@ -41,6 +41,8 @@ unsafe impl Sync for Waiter {}
 
 struct Wants {
     table: Table,
+    /// The end of this job, and no lane.
+    job: Option<i64>,
     queues: Names,
     tasks: Names,
 }
@@ -133,6 +135,35 @@ pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32, places: impl RangeBoun
     }
 }
 
+/// Those who wait for the end of one of these jobs. Called from a commit callback: can't fail.
+pub fn wake_for_ended(area: &Area, table: Table, jobs: &[i64]) {
+    if jobs.is_empty() || !anybody(area) {
+        return;
+    }
+    let _held = area.waiting_room(Mode::Shared);
+    for waiter in area.waiters() {
+        let wants = waiter.wants();
+        if waiter.is_waiting()
+            && wants.table == table
+            && wants.job.is_some_and(|job| jobs.contains(&job))
+        {
+            waiter.wake();
+        }
+    }
+}
+
+/// One waiter for each lane that may have a job and may be under the same limit as this one. Called from a
+/// commit callback: can't fail.
+pub fn wake_for_room(area: &'static Area, lane: &Slot) {
+    if anybody(area) {
+        Heads { area, table: lane.table() }.for_busy_lanes(clock(), |other| {
+            if other.queue() == lane.queue() || other.task() == lane.task() {
+                wake_for_jobs(area, other, 1, ANY);
+            }
+        });
+    }
+}
+
 /// A parked job of this database will be due. Called from a commit callback: can't fail.
 pub fn wake_timekeeper(area: &Area, lane: &Slot, due: Timestamp) {
     if !anybody(area) {
@@ -179,8 +210,19 @@ pub struct Waiting {
 thread_local!(static REGISTERED: Cell<bool> = const { Cell::new(false) });
 
 impl Waiting {
-    /// None if there is no place, as for some background processes.
+    /// For a job of some lanes. None if there is no place, as for some background processes.
     pub fn begin(heads: Heads, queues: &[String], tasks: Option<&[String]>) -> Option<Self> {
+        let (queues, tasks) = (Names::new(Some(queues)), Names::new(tasks));
+        Self::with(heads, Wants { table: heads.table, job: None, queues, tasks })
+    }
+
+    /// For the end of a job. None as above.
+    pub fn begin_for_job(heads: Heads, job: i64) -> Option<Self> {
+        let (queues, tasks) = (Names::new(Some(&[])), Names::new(Some(&[])));
+        Self::with(heads, Wants { table: heads.table, job: Some(job), queues, tasks })
+    }
+
+    fn with(heads: Heads, wants: Wants) -> Option<Self> {
         let at = own_place();
         let waiter = heads.area().waiters().get(at)?;
         if !REGISTERED.get() {
@@ -189,11 +231,6 @@ impl Waiting {
             unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::null()) };
             REGISTERED.set(true);
         }
-        let wants = Wants {
-            table: heads.table,
-            queues: Names::new(Some(queues)),
-            tasks: Names::new(tasks),
-        };
         let _held = heads.area().waiting_room(Mode::Exclusive);
         // SAFETY: under the exclusive lock; the place is this backend's own, and MyLatch its latch.
         unsafe {
@@ -255,6 +292,9 @@ impl Waiting {
             return true;
         }
         let _held = self.heads.area().waiting_room(Mode::Exclusive);
+        if own.wants().job.is_some() {
+            return false;
+        }
         let taken = self.heads.area().waiters().iter().any(|waiter| {
             waiter.is_timekeeper.load(Ordering::Relaxed) && waiter.wants().table == self.heads.table
         });
@@ -290,7 +330,9 @@ fn leave(area: &'static Area, at: usize) {
         let table = own.wants().table;
         if own.is_timekeeper.swap(false, Ordering::Relaxed) {
             let heir = area.waiters().iter().find(|waiter| {
-                waiter.state.load(Ordering::Relaxed) != FREE && waiter.wants().table == table
+                waiter.state.load(Ordering::Relaxed) != FREE
+                    && waiter.wants().table == table
+                    && waiter.wants().job.is_none()
             });
             if let Some(heir) = heir {
                 // It finds out when the next job is due as soon as it sleeps again.

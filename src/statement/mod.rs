@@ -3,6 +3,7 @@
 //! pgrx's own `Spi` takes a transaction id for anything that could write, which would make an empty poll
 //! write WAL. A plan kept here takes one only when a row really changes.
 
+pub mod invalidation;
 pub mod lock;
 pub mod probe;
 mod qualify;
@@ -12,6 +13,7 @@ mod steer;
 mod time;
 pub mod value;
 mod version;
+pub mod zone;
 
 use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
@@ -266,6 +268,33 @@ impl Session {
 /// Runs `work` with the rights of the owner of a trigger's table, as the server's own foreign keys do: what
 /// keeps the queue right must reach every row, whatever the caller may see or change.
 pub fn as_owner_of_table<T>(trigger: &PgTrigger, work: impl FnOnce() -> T) -> T {
+    // SAFETY: the relation of a trigger call is open.
+    let owner = unsafe { (*(*trigger.trigger_data().tg_relation).rd_rel).relowner };
+    as_user(owner, work)
+}
+
+/// The same for what a function has to know or keep that its caller has no business with: who holds a
+/// unique key, and what limits say.
+pub fn as_owner_of_jobs<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: look-ups in the catalogue caches; the row is used before it is given back.
+    let owner = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        let jobs = pg_sys::get_relname_relid(c"jobs".as_ptr(), schema);
+        let row = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(jobs),
+        );
+        if row.is_null() {
+            return work();
+        }
+        let owner = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_class>(row)).relowner;
+        pg_sys::ReleaseSysCache(row);
+        owner
+    };
+    as_user(owner, work)
+}
+
+fn as_user<T>(user: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
     struct Restore(pg_sys::Oid, i32);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -274,13 +303,12 @@ pub fn as_owner_of_table<T>(trigger: &PgTrigger, work: impl FnOnce() -> T) -> T 
         }
     }
     let mut caller = Restore(pg_sys::InvalidOid, 0);
-    // SAFETY: the relation of a trigger call is open; the identity is restored when `caller` is dropped,
-    // and by the server itself should the transaction end first.
+    // SAFETY: the identity is restored when `caller` is dropped, and by the server itself should the
+    // transaction end first.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut caller.0, &mut caller.1);
-        let table = (*trigger.trigger_data().tg_relation).rd_rel;
         pg_sys::SetUserIdAndSecContext(
-            (*table).relowner,
+            user,
             caller.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
         );
     }

@@ -105,6 +105,13 @@ passed!(
     SqlMappingRef::Array(SqlArrayMappingRef::As("jsonb"))
 );
 
+passed!(
+    /// A `minion.job_state[]`. The oid of its type differs from database to database.
+    StateArray,
+    ANYARRAYOID,
+    SqlMappingRef::literal("minion.job_state[]")
+);
+
 /// What the outermost value of a `jsonb` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -191,7 +198,29 @@ impl TextArray {
     }
 }
 
+impl StateArray {
+    /// The names of the states; there are no NULLs in it.
+    pub fn texts(self) -> TextArray {
+        let text = spelled(self, pg_sys::F_ARRAY_OUT);
+        let names = text.trim_matches(['{', '}']).split(',').filter(|name| !name.is_empty());
+        TextArray::from(names.map(str::to_owned).collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<i64>> for BigintArray {
+    fn from(elements: Vec<i64>) -> Self {
+        Self(elements.into_datum().expect("an array is never NULL itself"))
+    }
+}
+
+impl From<Vec<String>> for TextArray {
+    fn from(elements: Vec<String>) -> Self {
+        Self(elements.into_datum().expect("an array is never NULL itself"))
+    }
+}
+
 impl Array for BigintArray {}
 impl Array for IntArray {}
 impl Array for TextArray {}
+impl Array for StateArray {}
 impl Array for JsonbArray {}

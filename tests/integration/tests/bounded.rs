@@ -152,6 +152,60 @@ fn claims_see_to_60_000_blocked_jobs_in_batches() {
     assert_eq!(queue.client.all::<i64>("SELECT id FROM minion.dequeue(1)", &[]), [60_002]);
 }
 
+/// What a look for a slot may cost besides, for each of the limited lanes.
+const SLOTS: i64 = 30;
+
+#[test]
+fn claims_are_cheap_beside_200_000_jobs_behind_a_full_limit() {
+    let mut queue = Queue::new();
+    queue
+        .client
+        .batch_execute(
+            "SELECT minion.limit_task('limited', 2), minion.limit_task('none', 0),
+                minion.limit_task('rate', max_starts => 1, per => '1 hour')",
+        )
+        .unwrap();
+    queue.fill(
+        "INSERT INTO minion.jobs (queue, task, priority, delayed)
+         SELECT CASE number % 2 WHEN 0 THEN 'default' ELSE 'other' END,
+            ('{limited,none,rate}'::text[])[number % 3 + 1], 9, now() - number * interval '1 millisecond'
+         FROM generate_series(1, $1) AS number",
+        200_000,
+    );
+    queue.fill(READY, 1_000);
+    queue
+        .client
+        .batch_execute("SELECT minion.dequeue(1, queues => '{default,other}', max_jobs => 3)")
+        .unwrap();
+    queue.settle();
+    let active = "SELECT count(*) FROM minion.jobs WHERE state = 'active' AND priority = 9";
+    assert_eq!(queue.client.one::<i64>(active, &[]), 3);
+    let limits: Vec<i64> = limits(&CLAIMS).iter().map(|limit| limit + 6 * SLOTS).collect();
+    check(&mut queue, &CLAIMS, &limits);
+    let empty = "SELECT * FROM minion.dequeue(1, queues => '{default,other}', tasks => '{limited,none,rate}')";
+    check(&mut queue, &[empty], &[SLACK + 6 * SLOTS]);
+}
+
+#[test]
+fn claims_are_cheap_beside_200_000_jobs_of_a_paused_queue() {
+    let mut queue = Queue::new();
+    queue.fill(
+        "INSERT INTO minion.jobs (queue, task, priority, delayed)
+         SELECT 'paused', 'task ' || number % 3, 9, now() - number * interval '1 millisecond'
+         FROM generate_series(1, $1) AS number",
+        200_000,
+    );
+    queue.fill(READY, 1_000);
+    queue.client.batch_execute("SELECT minion.pause_queue('paused')").unwrap();
+    queue.settle();
+    check(&mut queue, &CLAIMS, &limits(&CLAIMS));
+    let calls = [
+        "SELECT * FROM minion.dequeue(1, queues => '{paused}')",
+        "SELECT * FROM minion.dequeue(1, queues => '{paused,empty}', tasks => '{task 1,task 2}')",
+    ];
+    check(&mut queue, &calls, &[SLACK, SLACK]);
+}
+
 #[test]
 fn claims_are_cheap_behind_200_000_jobs_of_another_task() {
     let calls = [CLAIMS[2], "SELECT * FROM minion.dequeue(1, tasks => '{task 0,task 1,task 2}')"];

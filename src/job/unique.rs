@@ -1,0 +1,120 @@
+//! Unique keys: one job at a time that is inactive or active has a key. The index `jobs_unique_key` holds
+//! that; what is here finds the job that has it, without using up an id.
+//!
+//! An INSERT takes its id before the index is asked. So the key is looked for first, in the table and among
+//! what others have not committed yet, under a lock that lasts until the new row is there for them to find.
+//! Nobody holds it while waiting for another transaction, and one of 100,000 keys holds one lock at a time.
+
+use super::argument::given;
+use super::enqueue::NewJob;
+use crate::error::{Error, excerpt};
+use crate::statement::lock::KeyLock;
+use crate::statement::probe::{self, Taken};
+use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, params};
+use pgrx::pg_sys;
+
+/// $1 the key, $2 the clock.
+static HOLDER: Statement = Statement::latest(
+    "SELECT id, (state = 'inactive' AND expires IS NOT NULL AND expires <= $2)
+    FROM minion.jobs
+    WHERE unique_key = $1 AND (state = 'inactive' OR state = 'active')",
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+static REMOVE_EXPIRED: Statement = Statement::latest(
+    "DELETE FROM minion.jobs WHERE id = $1 AND state = $2::minion.job_state AND expires <= $3",
+    &[pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Plain SQL, and a retry of a job that had ended, take a key without its lock.
+static INSERT: Statement = Statement::new(
+    "INSERT INTO minion.jobs (
+        created, delayed, expires,
+        args, attempts, lax, notes, parents, priority, queue, task, unique_key)
+    VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT DO NOTHING
+    RETURNING id",
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::INTERVALOID,
+        pg_sys::JSONBOID,
+        pg_sys::INT4OID,
+        pg_sys::BOOLOID,
+        pg_sys::JSONBOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+    ],
+);
+
+/// Others may take and give back the key again and again while we look.
+const TRIES: usize = 100;
+
+/// The id of the job that has the key: one that is there, or the new one.
+pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Result<i64, Error> {
+    for _ in 0..TRIES {
+        let held = KeyLock::new(key);
+        if let Some(id) = holder(session, now, key)? {
+            return Ok(id);
+        }
+        if let Some(taken) = probe::unique_key(key) {
+            drop(held);
+            taken.wait();
+            continue;
+        }
+        let rows = session.run(
+            &INSERT,
+            params![
+                now,
+                job.delay,
+                job.expire,
+                job.args,
+                job.attempts,
+                job.lax,
+                job.notes,
+                job.parents,
+                job.priority,
+                job.queue,
+                job.task,
+                key
+            ],
+        )?;
+        if rows.count() > 0 {
+            return given("id", rows.get(0, 1));
+        }
+    }
+    Err(Error::KeyTaken { key: excerpt(key) })
+}
+
+/// The job that has a key now. An expired one gives it back, and is removed. As the tables' owner, for a
+/// producer may not read jobs.
+fn holder(session: &Session, now: Timestamp, key: &str) -> Result<Option<i64>, Error> {
+    as_owner_of_jobs(|| {
+        let rows = session.run(&HOLDER, params![key, now])?;
+        let Some(id) = (rows.count() > 0).then(|| rows.get::<i64>(0, 1)).flatten() else {
+            return Ok(None);
+        };
+        if rows.get(0, 2) != Some(true) {
+            return Ok(Some(id));
+        }
+        session.run(&REMOVE_EXPIRED, params![id, "inactive", now])?;
+        Ok(None)
+    })
+}
+
+/// Locks many keys that nobody is about to take or to give back, for as long as the result lives.
+pub fn hold(mut keys: Vec<String>) -> Vec<KeyLock> {
+    // Two calls with the same keys lock them in the same order.
+    keys.sort_unstable();
+    keys.dedup();
+    loop {
+        let held: Vec<KeyLock> = keys.iter().map(|key| KeyLock::new(key)).collect();
+        let taken = keys.iter().find_map(|key| probe::unique_key(key).filter(Taken::may_change));
+        let Some(taken) = taken else { return held };
+        drop(held);
+        taken.wait();
+    }
+}

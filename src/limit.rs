@@ -1,0 +1,270 @@
+//! Limits that the server keeps: how many jobs of a task or a queue may be active at once, or start within
+//! a time. What claims make of them is in job/limits.rs.
+
+use crate::error::Error;
+use crate::job::argument::{given, name, positive_span};
+use crate::statement::lock::lock_limits;
+use crate::statement::value::interval_text;
+use crate::statement::{Session, Statement, params};
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// Each slot is a row.
+const MOST: i32 = 100_000;
+
+static SET: Statement = Statement::new(
+    "INSERT INTO minion.limit_rules (queue, task, max_active, max_starts, per)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (queue, task) DO UPDATE
+    SET max_active = excluded.max_active, max_starts = excluded.max_starts, per = excluded.per",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INTERVALOID],
+);
+
+static REMOVE: Statement = Statement::new(
+    "DELETE FROM minion.limit_rules WHERE queue = $1 AND task = $2",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+/// Whoever finishes or claims one of the slot's jobs at this moment is waited for.
+static REMOVE_ACTIVE_SLOTS: Statement = Statement::new(
+    "DELETE FROM minion.active_slots WHERE queue = $1 AND task = $2",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+static REMOVE_START_SLOTS: Statement = Statement::new(
+    "DELETE FROM minion.start_slots WHERE queue = $1 AND task = $2",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+static ADD_ACTIVE_SLOTS: Statement = Statement::new(
+    "INSERT INTO minion.active_slots (queue, task, number)
+    SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
+    ON CONFLICT DO NOTHING",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+static ADD_START_SLOTS: Statement = Statement::new(
+    "INSERT INTO minion.start_slots (queue, task, number)
+    SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
+    ON CONFLICT DO NOTHING",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+/// A start slot never waits for longer than the interval, also when that was shortened.
+static SHORTEN: Statement = Statement::new(
+    "UPDATE minion.start_slots
+    SET free_at = pg_catalog.clock_timestamp() + $3
+    WHERE queue = $1 AND task = $2 AND free_at > (pg_catalog.clock_timestamp() + $3)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INTERVALOID],
+);
+
+/// Active jobs under a limit that have no slot: claimed before there was the limit, or made active by plain
+/// SQL. They are locked, so that none ends between this look and the commit that gives it a slot.
+static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
+    "SELECT job.id
+    FROM minion.jobs AS job
+    WHERE job.state = 'active' AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
+      AND NOT EXISTS (
+        SELECT
+        FROM minion.active_slots AS slot
+        WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2)
+    ORDER BY job.id
+    FOR NO KEY UPDATE OF job",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+/// Into free slots, as far as there are any, and the others beyond the limit. Slots that a claim has locked
+/// are passed over.
+static GIVE_SLOTS: Statement = Statement::latest(
+    "WITH free AS MATERIALIZED (
+        SELECT number
+        FROM minion.active_slots
+        WHERE queue = $1 AND task = $2 AND job IS NULL
+        ORDER BY number
+        LIMIT pg_catalog.cardinality($3)
+        FOR UPDATE SKIP LOCKED
+    ), numbered AS (
+        SELECT number, pg_catalog.row_number() OVER (ORDER BY number) AS place FROM free
+    ), job AS (
+        SELECT id, pg_catalog.row_number() OVER (ORDER BY id) AS place
+        FROM pg_catalog.unnest($3) AS job (id)
+    ), into_free AS (
+        UPDATE minion.active_slots AS slot
+        SET job = job.id
+        FROM numbered
+        JOIN job ON job.place = numbered.place
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = numbered.number
+        RETURNING slot.job
+    )
+    INSERT INTO minion.active_slots (queue, task, number, job)
+    SELECT $1, $2,
+        ((SELECT coalesce(pg_catalog.max(slot.number), -1)
+         FROM minion.active_slots AS slot
+         WHERE slot.queue = $1 AND slot.task = $2)
+        + pg_catalog.row_number() OVER (ORDER BY job.id))::pg_catalog.int4,
+        job.id
+    FROM job
+    WHERE job.place > (SELECT pg_catalog.count(*) FROM numbered)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT8ARRAYOID],
+);
+
+/// Empty slots beyond the limit, unless a claim has one of them.
+static REMOVE_SURPLUS: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
+        SELECT number
+        FROM minion.active_slots
+        WHERE queue = $1 AND task = $2 AND job IS NULL AND number >= $3
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+/// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
+static FREE_SLOTS: Statement = Statement::latest(
+    "UPDATE minion.active_slots AS slot
+    SET job = NULL
+    WHERE slot.job IS NOT NULL AND NOT EXISTS (
+        SELECT
+        FROM minion.jobs AS job
+        WHERE job.id = slot.job AND job.state = $1::minion.job_state)",
+    &[pg_sys::TEXTOID],
+);
+
+static RULES: Statement = Statement::latest(
+    "SELECT queue, task, max_active FROM minion.limit_rules WHERE max_active IS NOT NULL",
+    &[],
+);
+
+/// What a limit says, checked.
+struct Limit<'a> {
+    /// An empty name stands for any.
+    queue: &'a str,
+    task: &'a str,
+    max_active: Option<i32>,
+    max_starts: Option<i32>,
+    per: Option<Interval>,
+}
+
+impl<'a> Limit<'a> {
+    fn new(
+        queue: &'a str,
+        task: &'a str,
+        max_active: Option<i32>,
+        max_starts: Option<i32>,
+        per: Option<Interval>,
+    ) -> Result<Self, Error> {
+        for (argument, most) in [("max_active", max_active), ("max_starts", max_starts)] {
+            if let Some(most) = most.filter(|most| !(0..=MOST).contains(most)) {
+                let hint = "0 lets none start, NULL takes the limit away.";
+                return Err(Error::value(argument, most, "must be from 0 to 100000", hint));
+            }
+        }
+        if max_starts.is_some() != per.is_some() {
+            return Err(Error::value(
+                "per",
+                per.map_or("NULL".into(), interval_text),
+                "must be given with max_starts",
+                "For example max_starts => 10, per => '1 minute'.",
+            ));
+        }
+        let per = per.map(|per| positive_span("per", per)).transpose()?;
+        if let Some(per) = per.filter(|per| per.as_micros() == 0) {
+            let hint = "For example '1 minute'.";
+            return Err(Error::value("per", interval_text(per), "must be longer than 0", hint));
+        }
+        Ok(Self { queue, task, max_active, max_starts, per })
+    }
+
+    fn set(&self, session: &Session) -> Result<(), Error> {
+        lock_limits();
+        let (queue, task) = (self.queue, self.task);
+        match (self.max_active, self.max_starts) {
+            (None, None) => session.run(&REMOVE, params![queue, task])?,
+            (active, starts) => {
+                session.run(&SET, params![queue, task, active, starts, self.per])?
+            }
+        };
+        match self.max_active {
+            None => drop(session.run(&REMOVE_ACTIVE_SLOTS, params![queue, task])?),
+            Some(most) => {
+                session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
+                count_active(session, queue, task, most)?;
+            }
+        }
+        match (self.max_starts, self.per) {
+            (Some(most), Some(per)) => {
+                session.run(&ADD_START_SLOTS, params![queue, task, most])?;
+                session.run(&SHORTEN, params![queue, task, per])?;
+            }
+            _ => drop(session.run(&REMOVE_START_SLOTS, params![queue, task])?),
+        }
+        Ok(())
+    }
+}
+
+/// Sees to it that each active job has a slot, and that there are no more slots than needed.
+fn count_active(session: &Session, queue: &str, task: &str, most: i32) -> Result<(), Error> {
+    let without: Vec<i64> = session.run(&LOCK_WITHOUT_SLOT, params![queue, task])?.column(1);
+    if !without.is_empty() {
+        session.run(&GIVE_SLOTS, params![queue, task, without])?;
+    }
+    session.run(&REMOVE_SURPLUS, params![queue, task, most]).map(drop)
+}
+
+/// Sets right what nobody told of, for repair.
+pub fn recount(session: &Session) -> Result<(), Error> {
+    let rules = session.run(&RULES, &[])?;
+    if rules.count() == 0 {
+        return Ok(());
+    }
+    lock_limits();
+    session.run(&FREE_SLOTS, params!["active"])?;
+    for row in 0..rules.count() {
+        let queue: &str = rules.get(row, 1).expect("queue is NOT NULL");
+        let task: &str = rules.get(row, 2).expect("task is NOT NULL");
+        count_active(session, queue, task, rules.get(row, 3).expect("not NULL, see above"))?;
+    }
+    Ok(())
+}
+
+/// Limits how many jobs of a task may be active at once, or start within a time, in one queue or in all.
+/// Exact under any number of workers; jobs that are active already stay so, and count.
+///
+/// `task`: 1 to 1000 bytes; `max_active`: from 0, for none, to 100000; `queue`: NULL for the task in all
+/// queues; `max_starts`, `per`: no more than so many starts within any such time. The limit is replaced by
+/// what is given, and NULL takes it away. minion.limits shows all of them, and what is in use.
+///
+/// Raises 22023 for a number or a duration out of range, and for `max_starts` without `per`; 22004 for a
+/// NULL task, 23514 for a name that is too long.
+#[pg_extern]
+fn limit_task(
+    task: Option<&str>,
+    max_active: default!(Option<i32>, "NULL"),
+    queue: default!(Option<&str>, "NULL"),
+    max_starts: default!(Option<i32>, "NULL"),
+    per: default!(Option<Interval>, "NULL"),
+) -> Result<(), ErrorReport> {
+    let task = name("task", given("task", task)?)?;
+    let queue = queue.map(|queue| name("queue", queue)).transpose()?.unwrap_or_default();
+    let limit = Limit::new(queue, task, max_active, max_starts, per)?;
+    Ok(Session::with(|session| limit.set(session))?)
+}
+
+/// Limits how many jobs of a queue may be active at once, or start within a time, whatever their task.
+/// Exact under any number of workers; jobs that are active already stay so, and count.
+///
+/// `queue`: 1 to 1000 bytes; the others as for limit_task.
+///
+/// Raises what limit_task does.
+#[pg_extern]
+fn limit_queue(
+    queue: Option<&str>,
+    max_active: default!(Option<i32>, "NULL"),
+    max_starts: default!(Option<i32>, "NULL"),
+    per: default!(Option<Interval>, "NULL"),
+) -> Result<(), ErrorReport> {
+    let queue = name("queue", given("queue", queue)?)?;
+    let limit = Limit::new(queue, "", max_active, max_starts, per)?;
+    Ok(Session::with(|session| limit.set(session))?)
+}
