@@ -373,6 +373,12 @@ COMMENT ON FUNCTION minion.limit_queue(text, int, int, interval) IS
 'Limits how many jobs of a queue are active at once, or start within a time, whatever their tasks. See limit_task(), and minion.limits for what is in use.
 queue; max_active NULL (no such limit): 0 (none starts) to 100000; max_starts, per NULL (no such limit): at most so many starts within any such interval.
 Raises what limit_task() does.';
+COMMENT ON FUNCTION minion.repair() IS
+'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
+workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
+jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
+jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting.
+Failed jobs are never removed. One call at a time does it, others return zeros at once. Semantics: Minion''s repair.';
 COMMENT ON FUNCTION minion.queue_counts() IS
 'Internal: how many jobs each queue has, and since when its oldest ready one could run, for list_queues().';
 COMMENT ON FUNCTION minion.limits_changed() IS

@@ -1,7 +1,7 @@
 //! Every error the extension raises by itself: its SQLSTATE, its words and its remedy.
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::prelude::PgSqlErrorCode;
+use pgrx::prelude::{PgLogLevel, PgSqlErrorCode};
 use std::fmt::Display;
 
 /// What can be wrong with a call.
@@ -25,8 +25,14 @@ pub enum Error {
     WaitNeedsReadCommitted { function: &'static str },
     /// A job id that no row of `minion.jobs` has.
     NoJob { id: i64 },
+    /// A call for many jobs that does not say which.
+    NoFilter,
     /// A unique key whose job can't be told, as row-level security may hide it even from the owner.
     KeyTaken { key: String },
+    /// A schedule that is there, but that row-level security hides.
+    ScheduleTaken { name: String },
+    /// Why a schedule that is due does not run.
+    NotDispatched { name: String, error: Box<Error> },
     /// A time zone that the server does not know.
     NoTimeZone { name: String },
     /// A cron expression that means nothing, or no time.
@@ -65,10 +71,12 @@ impl Error {
             Self::NotRegistered { .. } | Self::NoJob { .. } => ERRCODE_UNDEFINED_OBJECT,
             Self::NeverIssued { .. }
             | Self::Value { .. }
+            | Self::NoFilter
             | Self::InvalidCron { .. }
             | Self::NoTimeZone { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
-            Self::KeyTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
+            Self::NotDispatched { error, .. } => error.code(),
+            Self::KeyTaken { .. } | Self::ScheduleTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::OldLibrary { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -90,7 +98,14 @@ impl Error {
             Self::WaitNeedsReadCommitted { function } => {
                 format!("{function} cannot wait in a REPEATABLE READ or SERIALIZABLE transaction")
             }
+            Self::NoFilter => "remove_jobs needs at least one filter".into(),
+            Self::NotDispatched { name, error } => {
+                format!("schedule {} does not run: {}", excerpt(name), error.message())
+            }
             Self::NoTimeZone { name } => format!("time zone {name} does not exist"),
+            Self::ScheduleTaken { name } => {
+                format!("schedule {name} can be neither added nor changed")
+            }
             Self::KeyTaken { key } => format!("unique_key {key} is taken"),
             Self::NoJob { id } => format!("job {id} does not exist"),
             Self::InvalidCron { cron, reason } => format!("invalid cron {cron}: {reason}"),
@@ -107,6 +122,11 @@ impl Error {
     pub fn message_after(&self, argument: &str) -> String {
         let message = self.message();
         message.strip_prefix(argument).map_or(message.clone(), |rest| rest.trim_start().into())
+    }
+
+    /// Says it as a WARNING, and goes on.
+    pub fn warn(self) {
+        ErrorReport::from(self).report(PgLogLevel::WARNING);
     }
 
     fn hint(&self) -> &'static str {
@@ -126,7 +146,12 @@ impl Error {
             Self::WaitNeedsReadCommitted { .. } => {
                 "Its snapshot would never show what others do: use READ COMMITTED, or do not wait."
             }
+            Self::NoFilter => {
+                "To remove all jobs that are not active, say states => '{inactive,failed,finished}'."
+            }
+            Self::NotDispatched { error, .. } => error.hint(),
             Self::NoTimeZone { .. } => "Use a name such as 'Europe/Berlin' from pg_timezone_names.",
+            Self::ScheduleTaken { .. } => "Row-level security may hide it; use another name.",
             Self::KeyTaken { .. } => "Try again, or look for the job that has the key.",
             Self::NoJob { .. } => {
                 "It was removed, or its id is wrong; list_jobs shows what there is."

@@ -1,9 +1,14 @@
 //! Limits that the server keeps: how many jobs of a task or a queue may be active at once, or start within
 //! a time. What claims make of them is in job/limits.rs.
+//!
+//! Whoever ends a job has locked its row when he gives its slot back. So what is here never waits for a slot,
+//! and locks the jobs that it moves to other slots first.
 
 use crate::error::Error;
 use crate::job::argument::{given, name, positive_span};
-use crate::statement::lock::lock_limits;
+use crate::job::remove_surplus;
+use crate::statement::invalidation;
+use crate::statement::lock::{lock_limits, try_lock_limits};
 use crate::statement::value::interval_text;
 use crate::statement::{Session, Statement, params};
 use pgrx::datum::Interval;
@@ -26,9 +31,14 @@ static REMOVE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// Whoever finishes or claims one of the slot's jobs at this moment is waited for.
-static REMOVE_ACTIVE_SLOTS: Statement = Statement::new(
-    "DELETE FROM minion.active_slots WHERE queue = $1 AND task = $2",
+/// Those that somebody is at stay until there is such a limit again.
+static REMOVE_ACTIVE_SLOTS: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
+        SELECT number
+        FROM minion.active_slots
+        WHERE queue = $1 AND task = $2
+        FOR UPDATE SKIP LOCKED))",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
@@ -59,36 +69,59 @@ static SHORTEN: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INTERVALOID],
 );
 
-/// Active jobs under a limit that have no slot: claimed before there was the limit, or made active by plain
-/// SQL. They are locked, so that none ends between this look and the commit that gives it a slot.
-static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
-    "SELECT job.id
-    FROM minion.jobs AS job
-    WHERE job.state = 'active' AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
-      AND NOT EXISTS (
-        SELECT
-        FROM minion.active_slots AS slot
-        WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2)
-    ORDER BY job.id
-    FOR NO KEY UPDATE OF job",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+/// Active jobs that have no slot below the limit: claimed before there was the limit, or when it was higher,
+/// or made active by plain SQL. They are locked, so that none ends between this look and the commit that gives
+/// it a slot.
+macro_rules! lock_without_slot {
+    ($wait:literal) => {
+        Statement::latest(
+            concat!(
+                "SELECT job.id
+                FROM minion.jobs AS job
+                WHERE job.state = 'active'
+                  AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
+                  AND NOT EXISTS (
+                    SELECT
+                    FROM minion.active_slots AS slot
+                    WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2 AND slot.number < $3)
+                ORDER BY job.id
+                FOR NO KEY UPDATE OF job",
+                $wait
+            ),
+            &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+        )
+    };
+}
+
+static LOCK_WITHOUT_SLOT: Statement = lock_without_slot!("");
+static TRY_LOCK_WITHOUT_SLOT: Statement = lock_without_slot!(" SKIP LOCKED");
+
+/// They move down, as far as there is room.
+static TAKE_FROM_SURPLUS: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number >= $3 AND job = ANY ($4)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
 );
 
 /// Into free slots, as far as there are any, and the others beyond the limit. Slots that a claim has locked
-/// are passed over.
+/// are passed over. $3 the limit, $4 the jobs; one of them may have got a slot meanwhile.
 static GIVE_SLOTS: Statement = Statement::latest(
     "WITH free AS MATERIALIZED (
         SELECT number
         FROM minion.active_slots
-        WHERE queue = $1 AND task = $2 AND job IS NULL
+        WHERE queue = $1 AND task = $2 AND job IS NULL AND number < $3
         ORDER BY number
-        LIMIT pg_catalog.cardinality($3)
+        LIMIT pg_catalog.cardinality($4)
         FOR UPDATE SKIP LOCKED
     ), numbered AS (
         SELECT number, pg_catalog.row_number() OVER (ORDER BY number) AS place FROM free
     ), job AS (
         SELECT id, pg_catalog.row_number() OVER (ORDER BY id) AS place
-        FROM pg_catalog.unnest($3) AS job (id)
+        FROM pg_catalog.unnest($4) AS given (id)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM minion.active_slots AS slot
+            WHERE slot.queue = $1 AND slot.task = $2 AND slot.job = given.id)
     ), into_free AS (
         UPDATE minion.active_slots AS slot
         SET job = job.id
@@ -99,42 +132,65 @@ static GIVE_SLOTS: Statement = Statement::latest(
     )
     INSERT INTO minion.active_slots (queue, task, number, job)
     SELECT $1, $2,
-        ((SELECT coalesce(pg_catalog.max(slot.number), -1)
+        ((SELECT GREATEST(pg_catalog.max(slot.number), $3 - 1)
          FROM minion.active_slots AS slot
          WHERE slot.queue = $1 AND slot.task = $2)
         + pg_catalog.row_number() OVER (ORDER BY job.id))::pg_catalog.int4,
         job.id
     FROM job
     WHERE job.place > (SELECT pg_catalog.count(*) FROM numbered)",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT8ARRAYOID],
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
 );
 
-/// Empty slots beyond the limit, unless a claim has one of them.
-static REMOVE_SURPLUS: Statement = Statement::latest(
-    "DELETE FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT number
-        FROM minion.active_slots
-        WHERE queue = $1 AND task = $2 AND job IS NULL AND number >= $3
-        FOR UPDATE SKIP LOCKED))",
+/// The starts that count longest go into the slots that stay.
+static KEEP_STARTS: Statement = Statement::latest(
+    "WITH latest AS (
+        SELECT free_at,
+            (pg_catalog.row_number() OVER (ORDER BY free_at DESC) - 1)::pg_catalog.int4 AS number
+        FROM minion.start_slots
+        WHERE queue = $1 AND task = $2
+    )
+    UPDATE minion.start_slots AS slot
+    SET free_at = latest.free_at
+    FROM latest
+    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = latest.number AND latest.number < $3",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+static REMOVE_SURPLUS_STARTS: Statement = Statement::latest(
+    "DELETE FROM minion.start_slots WHERE queue = $1 AND task = $2 AND number >= $3",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+/// A limit that was lowered has such slots; without them the starts stay where they are.
+static HAS_SURPLUS_STARTS: Statement = Statement::latest(
+    "SELECT
+    FROM minion.start_slots
+    WHERE queue = $1 AND task = $2 AND number >= $3
+    LIMIT 1",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
 /// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
 static FREE_SLOTS: Statement = Statement::latest(
-    "UPDATE minion.active_slots AS slot
+    "WITH stale AS MATERIALIZED (
+        SELECT slot.queue, slot.task, slot.number
+        FROM minion.active_slots AS slot
+        WHERE slot.job IS NOT NULL AND NOT EXISTS (
+            SELECT
+            FROM minion.jobs AS job
+            WHERE job.id = slot.job AND job.state = $1::minion.job_state)
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE minion.active_slots AS slot
     SET job = NULL
-    WHERE slot.job IS NOT NULL AND NOT EXISTS (
-        SELECT
-        FROM minion.jobs AS job
-        WHERE job.id = slot.job AND job.state = $1::minion.job_state)",
+    FROM stale
+    WHERE slot.queue = stale.queue AND slot.task = stale.task AND slot.number = stale.number",
     &[pg_sys::TEXTOID],
 );
 
-static RULES: Statement = Statement::latest(
-    "SELECT queue, task, max_active FROM minion.limit_rules WHERE max_active IS NOT NULL",
-    &[],
-);
+static RULES: Statement =
+    Statement::latest("SELECT queue, task, max_active, max_starts FROM minion.limit_rules", &[]);
 
 /// What a limit says, checked.
 struct Limit<'a> {
@@ -189,13 +245,19 @@ impl<'a> Limit<'a> {
             None => drop(session.run(&REMOVE_ACTIVE_SLOTS, params![queue, task])?),
             Some(most) => {
                 session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
-                count_active(session, queue, task, most)?;
+                session.run(&FREE_SLOTS, params!["active"])?;
+                remove_surplus(session, queue, task, most)?;
+                count_active(session, &LOCK_WITHOUT_SLOT, queue, task, most)?;
             }
         }
         match (self.max_starts, self.per) {
             (Some(most), Some(per)) => {
                 session.run(&ADD_START_SLOTS, params![queue, task, most])?;
                 session.run(&SHORTEN, params![queue, task, per])?;
+                if session.run(&HAS_SURPLUS_STARTS, params![queue, task, most])?.count() > 0 {
+                    session.run(&KEEP_STARTS, params![queue, task, most])?;
+                    session.run(&REMOVE_SURPLUS_STARTS, params![queue, task, most])?;
+                }
             }
             _ => drop(session.run(&REMOVE_START_SLOTS, params![queue, task])?),
         }
@@ -203,33 +265,54 @@ impl<'a> Limit<'a> {
     }
 }
 
-/// Sees to it that each active job has a slot, and that there are no more slots than needed.
-fn count_active(session: &Session, queue: &str, task: &str, most: i32) -> Result<(), Error> {
-    let without: Vec<i64> = session.run(&LOCK_WITHOUT_SLOT, params![queue, task])?.column(1);
+/// Sees to it that each active job has a slot.
+fn count_active(
+    session: &Session,
+    lock: &Statement,
+    queue: &str,
+    task: &str,
+    most: i32,
+) -> Result<(), Error> {
+    let without: Vec<i64> = session.run(lock, params![queue, task, most])?.column(1);
     if !without.is_empty() {
-        session.run(&GIVE_SLOTS, params![queue, task, without])?;
+        // A copy: an array is handed over once.
+        session.run(&TAKE_FROM_SURPLUS, params![queue, task, most, without.clone()])?;
+        session.run(&GIVE_SLOTS, params![queue, task, most, without])?;
     }
-    session.run(&REMOVE_SURPLUS, params![queue, task, most]).map(drop)
+    Ok(())
 }
 
-/// Sets right what nobody told of, for repair.
+/// Sets right what nobody told of, for repair. Waits for nobody.
 pub fn recount(session: &Session) -> Result<(), Error> {
+    if !invalidation::exist() {
+        return Ok(());
+    }
     let rules = session.run(&RULES, &[])?;
     if rules.count() == 0 {
         return Ok(());
     }
-    lock_limits();
+    if !try_lock_limits() {
+        return Ok(());
+    }
     session.run(&FREE_SLOTS, params!["active"])?;
     for row in 0..rules.count() {
         let queue: &str = rules.get(row, 1).expect("queue is NOT NULL");
         let task: &str = rules.get(row, 2).expect("task is NOT NULL");
-        count_active(session, queue, task, rules.get(row, 3).expect("not NULL, see above"))?;
+        // A rule that plain SQL has made has no slots yet.
+        if let Some(most) = rules.get::<i32>(row, 3) {
+            session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
+            count_active(session, &TRY_LOCK_WITHOUT_SLOT, queue, task, most)?;
+        }
+        if let Some(most) = rules.get::<i32>(row, 4) {
+            session.run(&ADD_START_SLOTS, params![queue, task, most])?;
+        }
     }
     Ok(())
 }
 
 /// Limits how many jobs of a task may be active at once, or start within a time, in one queue or in all.
-/// Exact under any number of workers; jobs that are active already stay so, and count.
+/// Exact under any number of workers; jobs that are active already stay so, and count. (One whose claim has
+/// not committed when a limit is set for the first time is counted by the next repair.)
 ///
 /// `task`: 1 to 1000 bytes; `max_active`: from 0, for none, to 100000; `queue`: NULL for the task in all
 /// queues; `max_starts`, `per`: no more than so many starts within any such time. The limit is replaced by
@@ -252,7 +335,8 @@ fn limit_task(
 }
 
 /// Limits how many jobs of a queue may be active at once, or start within a time, whatever their task.
-/// Exact under any number of workers; jobs that are active already stay so, and count.
+/// Exact under any number of workers; jobs that are active already stay so, and count. (One whose claim has
+/// not committed when a limit is set for the first time is counted by the next repair.)
 ///
 /// `queue`: 1 to 1000 bytes; the others as for limit_task.
 ///

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::job;
 use crate::limit;
 use crate::settings;
+use crate::statement::invalidation;
 use crate::statement::lock::{try_lock_repair, try_lock_worker};
 use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -299,8 +300,12 @@ fn repair() -> Result<
         let expired =
             batches(|| session.run(&REMOVE_EXPIRED, params![now]).map(|rows| rows.count()))?;
         let abandoned = fail_abandoned(session, now)?;
-        let stuck = fail_stuck(session, now, &STUCK_READY, i32::MIN)?
-            + fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
+        let mut stuck = 0;
+        // Not with an older version of the extension: there is nothing that could tell what is paused.
+        if invalidation::exist() {
+            stuck += fail_stuck(session, now, &STUCK_READY, i32::MIN)?;
+            stuck += fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
+        }
         job::place_due(session, clock())?;
         as_owner_of_jobs(|| limit::recount(session))?;
         Ok((workers, removed, expired, abandoned, stuck))

@@ -12,6 +12,9 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+/// How often a schedule is looked for and added.
+const TRIES: usize = 100;
+
 /// What both statements below set, in this order.
 const TYPES: &[pg_sys::Oid] = &[
     pg_sys::TEXTOID,
@@ -151,15 +154,16 @@ fn schedule(
         unique_key
     ];
     Ok(Session::with(|session| {
-        loop {
+        // Another session may add or remove it between the two.
+        for _ in 0..TRIES {
             for statement in [&CHANGE, &ADD] {
                 let rows = session.run(statement, params)?;
                 if rows.count() > 0 {
                     return given("id", rows.get(0, 1));
                 }
             }
-            pgrx::check_for_interrupts!();
         }
+        Err(Error::ScheduleTaken { name: excerpt(name) })
     })?)
 }
 
@@ -218,7 +222,7 @@ fn dispatch_schedules() -> Result<
             let next = match next_time(text(3), text(4), now) {
                 Ok(next) => next,
                 Err(error) => {
-                    ErrorReport::from(error).report(PgLogLevel::WARNING);
+                    Error::NotDispatched { name, error: Box::new(error) }.warn();
                     continue;
                 }
             };

@@ -60,7 +60,7 @@ static LOCK_IDS: Statement = lock!(
 );
 
 /// All but those whose key another job has by now; of several with the same key, the oldest is retried.
-static RETRY: Statement = Statement::new(
+static RETRY: Statement = Statement::latest(
     "UPDATE minion.jobs AS job
     SET state = 'inactive', retries = (retries + 1), retried = $1, delayed = $1, parked_until = NULL,
         waits_for = NULL
@@ -193,13 +193,7 @@ fn remove_jobs(
 ) -> Result<i64, ErrorReport> {
     let filters = Filters::new(before, ids, notes, queues, states, tasks)?;
     if filters.is_empty() {
-        return Err(Error::value(
-            "remove_jobs",
-            "none",
-            "must have a filter",
-            "To remove all jobs that are not active, say states => '{inactive,failed,finished}'.",
-        )
-        .into());
+        return Err(Error::NoFilter.into());
     }
     Ok(Session::with(|session| {
         filters.for_all(session, clock(), |ids, _| Ok(session.run(&REMOVE, params![ids])?.count()))

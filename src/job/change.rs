@@ -49,7 +49,16 @@ static CANCEL: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
 );
 
-/// Its worker may be gone; then nobody has to be told.
+/// The worker's row is locked before the job's, as everybody does who changes both. It may be gone.
+static LOCK_WORKER: Statement = Statement::new(
+    "SELECT worker.id
+    FROM minion.jobs AS job
+    JOIN minion.workers AS worker ON worker.id = job.worker
+    WHERE job.id = $1 AND job.state = $2::minion.job_state
+    FOR UPDATE OF worker",
+    &[pg_sys::INT8OID, pg_sys::TEXTOID],
+);
+
 static STOP: Statement = Statement::new(
     "WITH stopped AS (
         UPDATE minion.jobs
@@ -165,9 +174,11 @@ fn cancel_job(id: Option<i64>) -> Result<bool, ErrorReport> {
     Ok(Session::with(|session| {
         // It may be claimed, or given back, between two statements.
         for _ in 0..3 {
-            if session.run(&CANCEL, params![id, clock(), "inactive"])?.count() > 0
-                || session.run(&STOP, params![id, "active"])?.count() > 0
-            {
+            if session.run(&CANCEL, params![id, clock(), "inactive"])?.count() > 0 {
+                return Ok(true);
+            }
+            session.run(&LOCK_WORKER, params![id, "active"])?;
+            if session.run(&STOP, params![id, "active"])?.count() > 0 {
                 return Ok(true);
             }
         }

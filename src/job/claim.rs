@@ -6,16 +6,17 @@
 use super::lanes::{
     Front, Head, STRETCH_TYPES, Source, blocked, parked, read_head, read_lane, ready, stretch,
 };
-use super::limits::{Rules, Slots};
+use super::limits::{Rule, Rules, Slots};
 use super::look::{Lanes, Look};
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;
 use crate::statement::probe;
 use crate::statement::value::Jsonb;
-use crate::statement::{Rows, Session, Statement, Timestamp, params};
+use crate::statement::{Rows, Session, Statement, Timestamp, params, tentative};
 use pgrx::pg_sys;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a worker asks for.
@@ -289,23 +290,50 @@ impl Claim<'_> {
     fn one(&self, id: i64) -> Result<Outcome, Error> {
         let Claim { session, wanted, now, .. } = *self;
         let Lanes { queues, tasks, .. } = self.lanes;
-        let mut slots = None;
+        let mut rules = Vec::new();
         if self.rules.has_limits() {
             let rows = session.run(&LANE_OF_ID, params![id])?;
-            if rows.count() == 0 {
-                return Ok(Outcome::default());
-            }
-            slots = Slots::lock(session, self.rules.of(&read_lane(&rows, 0)), now)?;
-            if slots.is_none() {
-                return Ok(Outcome { was_limited: true, ..Outcome::default() });
+            if rows.count() > 0 {
+                rules = self.rules.of(&read_lane(&rows, 0));
             }
         }
         let params = params![now, wanted.worker, id, *queues, *tasks, wanted.worst];
-        let jobs = claimed(session, &session.run(&TAKE_ID, params)?);
-        if let (Some(slots), Some(job)) = (slots, jobs.first()) {
-            slots.take(session, job.id, now)?;
-        }
-        Ok(Outcome { jobs, ..Outcome::default() })
+        let mut outcome = Outcome::default();
+        let take = || Ok(claimed(session, &session.run(&TAKE_ID, params)?));
+        outcome.jobs = match rules.is_empty() {
+            true => take()?,
+            false => {
+                let (jobs, full) = self.within(&rules, take)?;
+                outcome.was_limited = full.is_some();
+                jobs
+            }
+        };
+        Ok(outcome)
+    }
+
+    /// Takes one job if its limits allow that, else says which one does not. Where locks outlast the call,
+    /// what it took for a job that it did not get is given back.
+    fn within(
+        &self,
+        rules: &[Rc<Rule>],
+        take: impl FnOnce() -> Result<Vec<Claimed>, Error>,
+    ) -> Result<(Vec<Claimed>, Option<Rc<Rule>>), Error> {
+        let mut full = None;
+        let attempt = || {
+            let slots = match Slots::lock(self.session, rules, self.now)? {
+                Ok(slots) => slots,
+                Err(rule) => {
+                    full = Some(rule);
+                    return Ok(None);
+                }
+            };
+            let jobs = take()?;
+            let Some(job) = jobs.first() else { return Ok(None) };
+            slots.take(self.session, job.id, self.now)?;
+            Ok(Some(jobs))
+        };
+        let jobs = if self.holding { tentative(attempt) } else { attempt() }?;
+        Ok((jobs.unwrap_or_default(), full))
     }
 
     /// The lanes' heads, and due jobs among them.
@@ -344,6 +372,7 @@ impl Claim<'_> {
         let end = self.end();
         let mut outcome = Outcome::default();
         let mut heads = self.heads(&mut outcome)?;
+        let mut full: Vec<Rc<Rule>> = Vec::new();
         let mut sweeps = SWEEPS;
         while outcome.jobs.len() < wanted.max_jobs {
             let Some(best) = heads.pop() else { break };
@@ -368,26 +397,31 @@ impl Claim<'_> {
                 }
                 Front::Job { misplaced: false } => {}
             }
-            let mut most = wanted.max_jobs - outcome.jobs.len();
-            let mut slots = None;
             let rules = self.rules.of(&best.lane);
-            if !rules.is_empty() {
-                // One at a time, so that no slot is locked in vain; the lane is left alone if there is none.
-                most = 1;
-                slots = Slots::lock(session, rules, now)?;
-                if slots.is_none() {
-                    outcome.was_limited = true;
-                    continue;
-                }
+            if rules.iter().any(|rule| full.iter().any(|full| Rc::ptr_eq(full, rule))) {
+                outcome.was_limited = true;
+                continue;
             }
-            outcome.saw_jobs = true;
             // Two heads stand at one place when a job was moved between two looks; each step must get on.
             let second = heads.peek().map_or(end, |head| head.position);
             let limit = second.max(best.position.next()).min(end).within(best.position.rank);
-            let taken = best.take(session, wanted, now, limit, most)?;
-            if let (Some(slots), Some(job)) = (slots, taken.first()) {
-                slots.take(session, job.id, now)?;
-            }
+            let mut most = wanted.max_jobs - outcome.jobs.len();
+            let taken = match rules.is_empty() {
+                true => best.take(session, wanted, now, limit, most)?,
+                false => {
+                    most = 1;
+                    let take = || best.take(session, wanted, now, limit, most);
+                    let (taken, reached) = self.within(&rules, take)?;
+                    if reached.is_some() {
+                        // The lane is left alone, and others under the same limit.
+                        full.extend(reached);
+                        outcome.was_limited = true;
+                        continue;
+                    }
+                    taken
+                }
+            };
+            outcome.saw_jobs = true;
             let from = match taken.last() {
                 Some(last) if taken.len() == most => last.position().next(),
                 // The statement's own LIMIT ended it, not the stretch.

@@ -2,6 +2,7 @@
 
 use super::argument::{given, positive_span};
 use super::claim::{Claimed, Wanted, claim};
+use super::limits::Rules;
 use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::waiters::Waiting;
@@ -78,6 +79,9 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
     let mut said_so = false;
     loop {
         let woken = waiting.as_ref().is_some_and(Waiting::listen);
+        if woken {
+            Rules::doubt();
+        }
         let looked = clock();
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;

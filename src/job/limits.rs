@@ -11,7 +11,7 @@
 use crate::error::Error;
 use crate::shared::lane::Lane;
 use crate::statement::{
-    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
+    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params, probe,
 };
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
@@ -26,34 +26,12 @@ static RULES: Statement = Statement::latest(
     &[],
 );
 
-/// A free one, unless there are more active jobs than the limit allows: it was lowered. $3 the limit.
-static LOCK_ACTIVE: Statement = Statement::latest(
-    "SELECT number
-    FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND job IS NULL AND number < $3
-      AND NOT EXISTS (
-        SELECT
-        FROM minion.active_slots AS surplus
-        WHERE surplus.queue = $1 AND surplus.task = $2 AND surplus.number >= $3
-          AND surplus.job IS NOT NULL)
-    ORDER BY number
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-)
-.in_index_order();
-
-/// $3 the clock, $4 the limit.
-static LOCK_START: Statement = Statement::latest(
-    "SELECT number
-    FROM minion.start_slots
-    WHERE queue = $1 AND task = $2 AND free_at <= $3 AND number < $4
-    ORDER BY free_at
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID],
-)
-.in_index_order();
+/// Locked ones beyond a limit.
+static REMOVE_SURPLUS: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number = ANY ($3) AND job IS NULL",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4ARRAYOID],
+);
 
 static TAKE_ACTIVE: Statement = Statement::latest(
     "UPDATE minion.active_slots SET job = $4 WHERE queue = $1 AND task = $2 AND number = $3",
@@ -76,17 +54,19 @@ static FREE: Statement = Statement::latest(
     &[pg_sys::INT8OID],
 );
 
-/// A job that stands beyond the limit gets the slot, so that the ones beyond it empty.
+/// A job that stands beyond the limit gets the slot, so that the ones beyond it empty. The job is locked too:
+/// who is ending it has its slot from a snapshot, and must look again.
 static REFILL: Statement = Statement::latest(
     "WITH surplus AS MATERIALIZED (
         SELECT slot.number, slot.job
         FROM minion.limit_rules AS rule
         JOIN minion.active_slots AS slot ON slot.queue = rule.queue AND slot.task = rule.task
+        JOIN minion.jobs AS job ON job.id = slot.job
         WHERE rule.queue = $1 AND rule.task = $2 AND $3 < rule.max_active
           AND slot.number >= rule.max_active AND slot.job IS NOT NULL
         ORDER BY slot.number
         LIMIT 1
-        FOR UPDATE OF slot SKIP LOCKED
+        FOR NO KEY UPDATE OF slot, job SKIP LOCKED
     ), moved AS (
         UPDATE minion.active_slots AS slot
         SET job = NULL
@@ -126,6 +106,8 @@ impl Rules {
         {
             return Ok(known);
         }
+        // Should the look end in an error, there is nothing that could be taken for current.
+        KNOWN.set(None);
         let rules = Rc::new(match invalidation::watch() {
             true => as_owner_of_jobs(|| Self::read(session))?,
             false => Self::default(),
@@ -144,6 +126,15 @@ impl Rules {
             of_queue.insert(rule.task.clone(), Rc::new(rule));
         }
         Ok(Self { paused: paused.into_iter().collect(), limits })
+    }
+
+    /// Looks again at the next call, if there is anything that may have changed: whoever was woken because of
+    /// a change may hear of it before the message.
+    pub fn doubt() {
+        let any = |rules: &Rules| !rules.paused.is_empty() || rules.has_limits();
+        if KNOWN.with_borrow(|known| known.as_deref().is_some_and(any)) {
+            KNOWN.set(None);
+        }
     }
 
     pub fn has_limits(&self) -> bool {
@@ -178,33 +169,40 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// None if a limit is reached.
+    /// What one job needs, or the limit that is reached. Slots of others of its limits may be locked then.
     pub fn lock(
         session: &Session,
-        rules: Vec<Rc<Rule>>,
+        rules: &[Rc<Rule>],
         now: Timestamp,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Result<Self, Rc<Rule>>, Error> {
         as_owner_of_jobs(|| {
             let mut slots = Self::default();
             for rule in rules {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
                 if let Some(most) = rule.max_active {
-                    let rows = session.run(&LOCK_ACTIVE, params![queue, task, most])?;
-                    let Some(number) = first(&rows) else { return Ok(None) };
+                    // Beyond the limit, which was lowered, is an active job, or a claim under way.
+                    let over = probe::has_active_slots(queue, task, most)
+                        && (!remove_surplus(session, queue, task, most)?
+                            || probe::has_active_slots(queue, task, most));
+                    let free = || probe::lock_active_slot(queue, task, most);
+                    let Some(number) = (!over).then(free).flatten() else {
+                        return Ok(Err(rule.clone()));
+                    };
                     slots.active.push((rule.clone(), number));
                 }
                 if let Some((most, per)) = rule.starts {
-                    let rows = session.run(&LOCK_START, params![queue, task, now, most])?;
-                    let Some(number) = first(&rows) else { return Ok(None) };
+                    let Some(number) = probe::lock_start_slot(queue, task, now, most) else {
+                        return Ok(Err(rule.clone()));
+                    };
                     slots.start.push((rule.clone(), number, per));
                 }
             }
-            Ok(Some(slots))
+            Ok(Ok(slots))
         })
     }
 
     /// The job has started.
-    pub fn take(self, session: &Session, job: i64, now: Timestamp) -> Result<(), Error> {
+    pub fn take(&self, session: &Session, job: i64, now: Timestamp) -> Result<(), Error> {
         as_owner_of_jobs(|| {
             for (rule, number) in &self.active {
                 let params = params![rule.queue.as_str(), rule.task.as_str(), *number, job];
@@ -219,15 +217,24 @@ impl Slots {
     }
 }
 
-fn first(rows: &Rows) -> Option<i32> {
-    (rows.count() > 0).then(|| rows.get(0, 1)).flatten()
+/// Takes away the slots beyond a limit that nobody has. Whether there were any.
+pub fn remove_surplus(
+    session: &Session,
+    queue: &str,
+    task: &str,
+    most: i32,
+) -> Result<bool, Error> {
+    let free = probe::lock_surplus_slots(queue, task, most);
+    let any = !free.is_empty();
+    if any {
+        session.run(&REMOVE_SURPLUS, params![queue, task, free])?;
+    }
+    Ok(any)
 }
 
-/// Gives back the slots of a job that is not active any more. Whether it had any.
+/// Gives back the slots of a job that is not active any more. Whether it had any. What the backend has in
+/// mind of limits has no say in this: a new one has given its slots before anybody is told of it.
 pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
-    if !Rules::now(session)?.has_limits() {
-        return Ok(false);
-    }
     as_owner_of_jobs(|| {
         let freed = session.run(&FREE, params![job])?;
         for row in 0..freed.count() {

@@ -17,4 +17,5 @@ pub mod triggers;
 mod unique;
 
 pub use complete::fail;
+pub use limits::remove_surplus;
 pub use parked::place_due;

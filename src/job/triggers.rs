@@ -12,7 +12,7 @@ use crate::shared::counts::{Counts, DELAYED, KINDS};
 use crate::shared::lane::Position;
 use crate::shared::{transaction, wake};
 use crate::statement::invalidation;
-use crate::statement::probe::may_have_waiting_child;
+use crate::statement::probe::{may_have_slot, may_have_waiting_child};
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
 use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, clock, params};
@@ -77,7 +77,7 @@ static CLEAR_PARENTS: Statement =
 static CLEAR_ALL_PARENTS: Statement = Statement::new("TRUNCATE minion.children", &[]);
 
 static CLEAR_ALL_SLOTS: Statement =
-    Statement::new("UPDATE minion.active_slots SET job = NULL WHERE job IS NOT NULL", &[]);
+    Statement::latest("UPDATE minion.active_slots SET job = NULL WHERE job IS NOT NULL", &[]);
 
 /// Where an inactive job stands by its facts: None is ready; infinity is expired; a time to come, delayed;
 /// now, it has a parent that is not done, and the next claim looks closer. Locks nothing: an enqueue in a
@@ -188,7 +188,7 @@ fn state(job: &Row) -> String {
 /// Gives back what a job that was active took under limits, and tells those who wait for it.
 fn free_slots(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {
     let id: i64 = job.get(Column::Id).expect("id is NOT NULL");
-    if Session::with(|session| limits::free(session, id))? {
+    if may_have_slot(id) && Session::with(|session| limits::free(session, id))? {
         let queue: &str = job.get(Column::Queue).expect("queue is NOT NULL");
         let task: &str = job.get(Column::Task).expect("task is NOT NULL");
         transaction::made_room(relation(trigger), queue, task);
@@ -316,7 +316,9 @@ fn jobs_truncated<'a>(
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     transaction::truncated();
     write(trigger, &CLEAR_ALL_PARENTS, &[])?;
-    write(trigger, &CLEAR_ALL_SLOTS, &[])?;
+    if invalidation::exist() {
+        write(trigger, &CLEAR_ALL_SLOTS, &[])?;
+    }
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }
 

@@ -57,8 +57,15 @@ const TRIES: usize = 100;
 pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Result<i64, Error> {
     for _ in 0..TRIES {
         let held = KeyLock::new(key);
-        if let Some(id) = holder(session, now, key)? {
-            return Ok(id);
+        match as_owner_of_jobs(|| holder(session, now, key))? {
+            Some(Holder { id, is_expired: false }) => return Ok(id),
+            // It gives its key back. Somebody may have it locked.
+            Some(Holder { id, is_expired: true }) => {
+                drop(held);
+                as_owner_of_jobs(|| session.run(&REMOVE_EXPIRED, params![id, "inactive", now]))?;
+                continue;
+            }
+            None => {}
         }
         if let Some(taken) = probe::unique_key(key) {
             drop(held);
@@ -89,20 +96,18 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
     Err(Error::KeyTaken { key: excerpt(key) })
 }
 
-/// The job that has a key now. An expired one gives it back, and is removed. As the tables' owner, for a
-/// producer may not read jobs.
-fn holder(session: &Session, now: Timestamp, key: &str) -> Result<Option<i64>, Error> {
-    as_owner_of_jobs(|| {
-        let rows = session.run(&HOLDER, params![key, now])?;
-        let Some(id) = (rows.count() > 0).then(|| rows.get::<i64>(0, 1)).flatten() else {
-            return Ok(None);
-        };
-        if rows.get(0, 2) != Some(true) {
-            return Ok(Some(id));
-        }
-        session.run(&REMOVE_EXPIRED, params![id, "inactive", now])?;
-        Ok(None)
-    })
+struct Holder {
+    id: i64,
+    is_expired: bool,
+}
+
+/// The job that has a key now. To be called as the tables' owner, for a producer may not read jobs.
+fn holder(session: &Session, now: Timestamp, key: &str) -> Result<Option<Holder>, Error> {
+    let rows = session.run(&HOLDER, params![key, now])?;
+    if rows.count() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Holder { id: given("id", rows.get(0, 1))?, is_expired: rows.get(0, 2) == Some(true) }))
 }
 
 /// Locks many keys that nobody is about to take or to give back, for as long as the result lives.

@@ -53,6 +53,8 @@ pub struct Area {
     pub untracked: AtomicU64,
     /// How many backends wait, to spare a commit the look when none does.
     pub waiting: AtomicU32,
+    /// How many of these wait for the end of a job.
+    pub waiting_for_jobs: AtomicU32,
 }
 
 impl Area {
@@ -214,6 +216,7 @@ impl PgSharedMemoryInitialization for Shared {
                     cleared: AtomicI64::new(0),
                     untracked: AtomicU64::new(0),
                     waiting: AtomicU32::new(0),
+                    waiting_for_jobs: AtomicU32::new(0),
                 });
             }
             self.0.store(memory.cast(), Ordering::Relaxed);

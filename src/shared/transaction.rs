@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 /// More lanes than this in one transaction, and it forgets the bounds of all.
 const MOST: usize = 512;
 
-/// More jobs than this end in one transaction, and everybody who waits looks.
+/// More jobs than this end in one transaction, and everybody who waits for a job's end looks.
 const MOST_ENDED: usize = 64;
 
 /// What one lane has got.
@@ -46,6 +46,8 @@ struct Notes {
     /// Jobs that have ended, and their table.
     ended: [i64; MOST_ENDED],
     ended_count: usize,
+    /// More of them than there is room for.
+    ended_many: bool,
     table: Table,
 }
 
@@ -58,6 +60,7 @@ thread_local! {
             wake_all: false,
             ended: [0; MOST_ENDED],
             ended_count: 0,
+            ended_many: false,
             table: Table::NONE,
         })
     };
@@ -145,7 +148,7 @@ pub fn ended(relation: pg_sys::Oid, job: i64) {
                 notes.ended_count += 1;
                 notes.table = Heads::of(area, relation).table;
             }
-            None => notes.wake_all = true,
+            None => notes.ended_many = true,
         }
     });
 }
@@ -247,13 +250,14 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         }
         if event == XACT_EVENT_COMMIT {
             let ended = notes.ended.get(..notes.ended_count).unwrap_or_default();
-            waiters::wake_for_ended(area, notes.table, ended);
+            waiters::wake_for_ended(area, notes.table, ended, notes.ended_many);
             if notes.too_many || notes.wake_all {
                 waiters::wake_all(area, own_database());
             }
         }
         notes.count = 0;
         notes.ended_count = 0;
+        notes.ended_many = false;
         notes.too_many = false;
         notes.wake_all = false;
     });

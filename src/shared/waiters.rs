@@ -135,18 +135,17 @@ pub fn wake_for_jobs(area: &Area, lane: &Slot, jobs: u32, places: impl RangeBoun
     }
 }
 
-/// Those who wait for the end of one of these jobs. Called from a commit callback: can't fail.
-pub fn wake_for_ended(area: &Area, table: Table, jobs: &[i64]) {
-    if jobs.is_empty() || !anybody(area) {
+/// Those who wait for the end of one of these jobs, or, if there are more, of any. Called from a commit
+/// callback: can't fail.
+pub fn wake_for_ended(area: &Area, table: Table, jobs: &[i64], many: bool) {
+    if jobs.is_empty() || !anybody(area) || area.waiting_for_jobs.load(Ordering::SeqCst) == 0 {
         return;
     }
     let _held = area.waiting_room(Mode::Shared);
-    for waiter in area.waiters() {
+    for waiter in area.waiters().iter().filter(|waiter| waiter.is_waiting()) {
         let wants = waiter.wants();
-        if waiter.is_waiting()
-            && wants.table == table
-            && wants.job.is_some_and(|job| jobs.contains(&job))
-        {
+        let ended = wants.job.is_some_and(|job| many || jobs.contains(&job));
+        if ended && wants.table == table {
             waiter.wake();
         }
     }
@@ -232,6 +231,9 @@ impl Waiting {
             REGISTERED.set(true);
         }
         let _held = heads.area().waiting_room(Mode::Exclusive);
+        if wants.job.is_some() {
+            heads.area().waiting_for_jobs.fetch_add(1, Ordering::SeqCst);
+        }
         // SAFETY: under the exclusive lock; the place is this backend's own, and MyLatch its latch.
         unsafe {
             *waiter.wants.get() = wants;
@@ -327,6 +329,9 @@ fn leave(area: &'static Area, at: usize) {
             return;
         }
         area.waiting.fetch_sub(1, Ordering::SeqCst);
+        if own.wants().job.is_some() {
+            area.waiting_for_jobs.fetch_sub(1, Ordering::SeqCst);
+        }
         let table = own.wants().table;
         if own.is_timekeeper.swap(false, Ordering::Relaxed) {
             let heir = area.waiters().iter().find(|waiter| {

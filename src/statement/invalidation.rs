@@ -30,15 +30,23 @@ pub fn watch() -> bool {
         }
         REGISTERED.set(true);
     }
-    // SAFETY: look-ups in the catalogue caches.
-    let tables = TABLES.map(|name| unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        pg_sys::get_relname_relid(name.as_ptr(), schema)
-    });
-    WATCHED.set(tables);
-    let found = tables.iter().all(|table| *table != pg_sys::InvalidOid);
+    WATCHED.set(tables());
+    let found = exist();
     CURRENT.set(found);
     found
+}
+
+/// Whether there are such tables: an older version of the extension has none.
+pub fn exist() -> bool {
+    tables().iter().all(|table| *table != pg_sys::InvalidOid)
+}
+
+fn tables() -> [pg_sys::Oid; 2] {
+    // SAFETY: look-ups in the catalogue caches.
+    TABLES.map(|name| unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    })
 }
 
 /// Tells all backends, when the transaction commits, that a table has changed; this one at once.

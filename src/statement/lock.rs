@@ -41,6 +41,11 @@ pub fn lock_limits() {
     lock(0, LockSpace::Limits, Mode::Alone, false);
 }
 
+/// The same, unless somebody has it.
+pub fn try_lock_limits() -> bool {
+    lock(0, LockSpace::Limits, Mode::Alone, true)
+}
+
 fn hash(text: &str) -> u64 {
     // SAFETY: the hash function takes a varlena and a seed.
     let hash: Option<i64> = unsafe {

@@ -315,6 +315,26 @@ fn as_user<T>(user: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Runs `work`, and undoes all that it has done, locks included, unless it returns something. Nothing that a
+/// statement in it gave may outlive it.
+pub fn tentative<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    // SAFETY: as the server's own languages do it: the subtransaction is ended here or, after an error, by
+    // the abort of the transaction; memory context and resource owner are put back.
+    unsafe {
+        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let result = work();
+        match result {
+            Ok(Some(_)) => pg_sys::ReleaseCurrentSubTransaction(),
+            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}
+
 const REPEATABLE_READ: i32 = pg_sys::XACT_REPEATABLE_READ as i32;
 
 /// Whether the transaction keeps one snapshot from its first statement on.

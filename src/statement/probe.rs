@@ -3,8 +3,8 @@
 //! the look itself.
 
 use super::row::{Column, Row};
-use super::{Timestamp, has_row_security, snapshot_is_fixed};
-use pgrx::{IntoDatum, pg_sys};
+use super::{Timestamp, has_row_security, invalidation, snapshot_is_fixed};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -103,6 +103,17 @@ impl Found {
         unsafe {
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut to_free);
             Row::of(tuple, (*self.table).rd_att)
+        }
+    }
+
+    /// The value of a column of the row, which must have the type `T` in SQL.
+    fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+        let (mut to_free, mut null) = (false, false);
+        // SAFETY: the slot has a row of the table.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut to_free);
+            let datum = pg_sys::heap_getattr(tuple, column, (*self.table).rd_att, &mut null);
+            T::from_datum(datum, null)
         }
     }
 
@@ -307,6 +318,84 @@ fn ready<T>(
     };
     let mut keys = [is_name(1, queue), is_name(2, task), from];
     Some(jobs.first(latest.0, &mut keys, take))
+}
+
+/// Locks a free slot of a limit on active jobs, and returns its number. Unlike FOR UPDATE SKIP LOCKED it
+/// leaves alone a slot that somebody has taken since the snapshot: who ends that job must not wait for us.
+pub fn lock_active_slot(queue: &str, task: &str, most: i32) -> Option<i32> {
+    let slots = Opened::new(c"active_slots", c"active_slots_free")?;
+    let mut keys = [is_name(1, queue), is_name(2, task), is_less(3, most)];
+    let latest = Latest::new();
+    slots.first(latest.0, &mut keys, |slot| slot.lock().then(|| slot.get(NUMBER)).flatten())
+}
+
+/// Whether a job has a slot of a limit, or had, or is about to: false is certain.
+pub fn may_have_slot(job: i64) -> bool {
+    let Some(slots) = Opened::new(c"active_slots", c"active_slots_job") else {
+        return invalidation::exist();
+    };
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    slots.first(any, &mut [is_bigint(job)], |_| Some(())).is_some()
+}
+
+/// Whether a limit on active jobs has slots from a number on, whoever has them.
+pub fn has_active_slots(queue: &str, task: &str, from: i32) -> bool {
+    let Some(slots) = Opened::new(c"active_slots", c"active_slots_pkey") else { return true };
+    let mut keys = [is_name(1, queue), is_name(2, task), is_from(3, from)];
+    let latest = Latest::new();
+    slots.first(latest.0, &mut keys, |_| Some(())).is_some()
+}
+
+/// Locks the free ones of these, and returns their numbers.
+pub fn lock_surplus_slots(queue: &str, task: &str, from: i32) -> Vec<i32> {
+    let Some(slots) = Opened::new(c"active_slots", c"active_slots_free") else { return Vec::new() };
+    let mut keys = [is_name(1, queue), is_name(2, task), is_from(3, from)];
+    let mut numbers = Vec::new();
+    let latest = Latest::new();
+    let all: Option<()> = slots.first(latest.0, &mut keys, |slot| {
+        if slot.lock() {
+            numbers.extend(slot.get::<i32>(NUMBER));
+        }
+        None
+    });
+    debug_assert!(all.is_none());
+    numbers
+}
+
+/// Locks the slot of a limit on starts that has been free for longest, and returns its number.
+pub fn lock_start_slot(queue: &str, task: &str, now: Timestamp, most: i32) -> Option<i32> {
+    let slots = Opened::new(c"start_slots", c"start_slots_free_at")?;
+    let mut keys = [is_name(1, queue), is_name(2, task)];
+    let latest = Latest::new();
+    let locked = slots.first(latest.0, &mut keys, |slot| {
+        let number = slot.get::<i32>(NUMBER)?;
+        if slot.get::<Timestamp>(FREE_AT).is_none_or(|at| at > now) {
+            return Some(None);
+        }
+        (number < most && slot.lock()).then_some(Some(number))
+    });
+    locked.flatten()
+}
+
+/// Columns of both tables of slots, by their place in `sql/tables.sql`.
+const NUMBER: i32 = 3;
+const FREE_AT: i32 = 4;
+
+fn is_less(column: i16, value: i32) -> pg_sys::ScanKeyData {
+    compared(column, pg_sys::BTLessStrategyNumber, pg_sys::F_INT4LT, value)
+}
+
+fn is_from(column: i16, value: i32) -> pg_sys::ScanKeyData {
+    compared(column, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, value)
+}
+
+/// One for an int column of an index.
+fn compared(column: i16, strategy: u32, operator: u32, value: i32) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    let strategy = strategy as pg_sys::StrategyNumber;
+    // SAFETY: the operator's function is that of an int, as is the value.
+    unsafe { pg_sys::ScanKeyInit(&mut key, column, strategy, operator.into(), value.into()) };
+    key
 }
 
 fn is_name(column: i16, value: &str) -> pg_sys::ScanKeyData {

@@ -41,7 +41,7 @@ AS 'MODULE_PATHNAME', 'broadcast_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:162
+-- src/job/change.rs:171
 -- minion::job::change::cancel_job
 CREATE  FUNCTION "cancel_job"(
 	"id" bigint /* Option < i64 > */
@@ -51,7 +51,7 @@ AS 'MODULE_PATHNAME', 'cancel_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/dequeue.rs:27
+-- src/job/dequeue.rs:28
 -- minion::job::dequeue::dequeue
 CREATE  FUNCTION "dequeue"(
 	"worker" bigint, /* Option < i64 > */
@@ -72,7 +72,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:201
+-- src/schedule.rs:205
 -- minion::schedule::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -476,7 +476,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:260
+-- src/limit.rs:344
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -489,7 +489,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:240
+-- src/limit.rs:323
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -515,7 +515,7 @@ AS 'MODULE_PATHNAME', 'lock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:95
+-- src/schedule.rs:98
 -- minion::schedule::next_run
 CREATE  FUNCTION "next_run"(
 	"cron" TEXT, /* Option < & str > */
@@ -528,7 +528,7 @@ AS 'MODULE_PATHNAME', 'next_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:146
+-- src/job/change.rs:155
 -- minion::job::change::note
 CREATE  FUNCTION "note"(
 	"id" bigint, /* Option < i64 > */
@@ -549,7 +549,7 @@ AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:178
+-- src/schedule.rs:182
 -- minion::schedule::pause_schedule
 CREATE  FUNCTION "pause_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -887,7 +887,7 @@ AS 'MODULE_PATHNAME', 'register_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:132
+-- src/job/change.rs:141
 -- minion::job::change::remove_job
 CREATE  FUNCTION "remove_job"(
 	"id" bigint /* Option < i64 > */
@@ -915,7 +915,7 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair.rs:276
+-- src/repair.rs:277
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -950,7 +950,7 @@ AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:186
+-- src/schedule.rs:190
 -- minion::schedule::resume_schedule
 CREATE  FUNCTION "resume_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -960,7 +960,7 @@ AS 'MODULE_PATHNAME', 'resume_schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:89
+-- src/job/change.rs:98
 -- minion::job::change::retry_job
 CREATE  FUNCTION "retry_job"(
 	"id" bigint, /* Option < i64 > */
@@ -996,7 +996,7 @@ AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:120
+-- src/schedule.rs:123
 -- minion::schedule::schedule
 CREATE  FUNCTION "schedule"(
 	"name" TEXT, /* Option < & str > */
@@ -1037,7 +1037,7 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:169
+-- src/schedule.rs:173
 -- minion::schedule::unschedule
 CREATE  FUNCTION "unschedule"(
 	"name" TEXT /* Option < & str > */
@@ -1092,7 +1092,7 @@ CREATE FUNCTION "jobs_truncated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:324
+-- src/job/triggers.rs:326
 -- minion::job::triggers::limits_changed
 CREATE FUNCTION "limits_changed"()
 	RETURNS TRIGGER
@@ -1408,8 +1408,8 @@ COMMENT ON FUNCTION minion.repair() IS
 'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
 workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
-jobs_stuck: unclaimed for minion.stuck_after, failed.
-Failed jobs are never removed. Several calls at once share the work and wait for nobody. Semantics: Minion''s repair.';
+jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting.
+Failed jobs are never removed. One call at a time does it, others return zeros at once. Semantics: Minion''s repair.';
 
 COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
 'Internal: the ids of the jobs that list_jobs() is to list, for its page and its total.';

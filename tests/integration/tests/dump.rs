@@ -67,3 +67,30 @@ fn a_child_that_is_restored_before_its_parent_waits_for_it() {
     client.batch_execute("SELECT minion.finish_job(1, 0)").unwrap();
     assert_eq!(client.all::<String>(claim, &[]), ["child"]);
 }
+
+#[test]
+fn what_is_paused_limited_unique_and_scheduled_is_so_in_the_copy() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "SELECT minion.register_worker();
+             SELECT minion.limit_queue('limited', 1, max_starts => 5, per => '1 day'), minion.pause_queue('paused');
+             SELECT minion.enqueue('task', queue => queue, unique_key => queue || number)
+             FROM unnest('{limited,paused}'::text[]) AS queue, generate_series(1, 2) AS number;
+             SELECT minion.dequeue(1, queues => '{limited,paused}', max_jobs => 10);
+             SELECT minion.schedule('nightly', '30 2 * * *', 'task', timezone => 'Europe/Berlin')",
+        )
+        .unwrap();
+    let copy = copy(&database, "custom");
+    let mut restored = copy.connect();
+    assert_eq!(contents(&mut restored), contents(&mut client));
+    let limits = "SELECT to_jsonb(one)::text FROM minion.limits AS one";
+    assert_eq!(restored.all::<String>(limits, &[]), client.all::<String>(limits, &[]));
+    let claim = "SELECT id FROM minion.dequeue(1, queues => '{limited,paused}', max_jobs => 10)";
+    assert_eq!(restored.all::<i64>(claim, &[]), [0; 0]);
+    let again = "SELECT minion.enqueue('task', unique_key => 'paused2')";
+    assert_eq!(restored.one::<i64>(again, &[]), 4);
+    assert!(restored.one::<bool>("SELECT minion.finish_job(1, 0)", &[]));
+    assert_eq!(restored.all::<i64>(claim, &[]), [2]);
+}

@@ -209,3 +209,34 @@ fn a_limit_that_is_set_while_jobs_start_and_end_loses_no_place() {
     let in_use = "SELECT count(*) FROM minion.active_slots WHERE job IS NOT NULL";
     assert_eq!(client.one::<i64>(in_use, &[]), 0, "a place was not given back");
 }
+
+/// Neither for a job that it waits for nor for one that another limit keeps from starting.
+#[test]
+fn a_waiting_worker_holds_no_place_that_it_does_not_use() {
+    let database = Database::new();
+    let mut client = database.connect();
+    let worker = client.register();
+    client
+        .batch_execute(
+            "SELECT minion.limit_task('task', 1), minion.limit_task('other', 1), minion.limit_queue('full', 0);
+             SELECT minion.enqueue('task', delay => '1 hour'), minion.enqueue('task');
+             SELECT minion.enqueue('other', queue => 'full'), minion.enqueue('other')",
+        )
+        .unwrap();
+    let calls = [
+        "SELECT id FROM minion.dequeue($1, wait => '3 seconds', id => 1)",
+        "SELECT id FROM minion.dequeue($1, wait => '3 seconds', queues => '{full}')",
+    ];
+    thread::scope(|scope| {
+        let mut backends = Vec::new();
+        for call in calls {
+            let mut waiter = database.connect();
+            backends.push(waiter.backend());
+            scope.spawn(move || assert_eq!(waiter.all::<i64>(call, &[&worker]), [0; 0]));
+        }
+        let sleep = "SELECT count(*) = 2 FROM pg_stat_activity WHERE pid = ANY ($1) AND wait_event_type = 'Extension'";
+        until("both wait", || client.one(sleep, &[&backends]));
+        assert_eq!(client.all::<i64>("SELECT id FROM minion.dequeue($1)", &[&worker]), [2]);
+        assert_eq!(client.all::<i64>("SELECT id FROM minion.dequeue($1)", &[&worker]), [4]);
+    });
+}

@@ -60,6 +60,17 @@ SELECT minion.limit_task('mail', 0);
 SELECT minion.finish_job(id, retries) FROM minion.jobs WHERE state = 'active';
 SELECT minion.enqueue('mail') > 0 AS enqueued;
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
+-- Lowered while the jobs that are left have the last places: there is room at once.
+SELECT minion.limit_task('mail', 3);
+SELECT minion.enqueue('mail') > 0 AS enqueued FROM generate_series(1, 4);
+SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
+SELECT minion.finish_job(id, retries) FROM minion.jobs WHERE state = 'active' AND task = 'mail' ORDER BY id LIMIT 2;
+SELECT minion.limit_task('mail', 2);
+SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
+SELECT active FROM minion.limits;
+SELECT minion.limit_task('mail', 0);
+SELECT minion.finish_job(id, retries) FROM minion.jobs WHERE state = 'active' AND task = 'mail';
+SELECT active FROM minion.limits;
 -- Jobs of a lane limited to 0 are not stuck.
 UPDATE minion.jobs SET delayed = now() - interval '3 days' WHERE state = 'inactive';
 SELECT jobs_stuck FROM minion.repair();
@@ -95,6 +106,16 @@ ROLLBACK;
 SELECT starts FROM minion.limits;
 SELECT minion.limit_task('call', max_starts => 1, per => '0.01 s'), pg_sleep(0.02) IS NOT NULL AS slept;
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
+-- The latest starts count when fewer are allowed.
+SELECT minion.limit_task('call', max_starts => 4, per => '1 hour');
+SELECT minion.enqueue('call') > 0 AS enqueued FROM generate_series(1, 6);
+SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
+SELECT minion.limit_task('call', max_starts => 3, per => '1 hour'), minion.limit_task('call', max_starts => 2, per => '1 hour');
+SELECT starts FROM minion.limits;
+SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
+SELECT minion.limit_task('call', max_starts => 5, per => '1 hour');
+SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
+SELECT minion.remove_jobs(tasks => '{call}', states => '{inactive}') >= 0 AS removed;
 -- Both at once.
 SELECT minion.limit_task('call', 1, max_starts => 100, per => '1 s');
 SELECT minion.enqueue('call') FROM generate_series(1, 2);
