@@ -1,9 +1,10 @@
 //! dequeue: claims jobs for a worker, and waits for one if asked to.
 
 use super::argument::{given, positive_span};
-use super::claim::{Claimed, Wanted, claim};
+use super::claim::{Wanted, claim};
 use super::limits::Rules;
 use super::look::Lanes;
+use super::take::Claimed;
 use crate::error::Error;
 use crate::shared::waiters::Waiting;
 use crate::shared::wake::Pauses;

@@ -4,10 +4,29 @@ use super::argument::{array, at_least_one, given, name, object, positive_span};
 use super::unique;
 use crate::error::Error;
 use crate::statement::value::{Array, BigintArray, Jsonb};
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::statement::{Param, Session, Statement, Timestamp, clock, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+
+/// What [`NewJob::params`] are; the last is the unique key.
+pub const TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INTERVALOID,
+    pg_sys::INTERVALOID,
+    pg_sys::JSONBOID,
+    pg_sys::INT4OID,
+    pg_sys::BOOLOID,
+    pg_sys::JSONBOID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::INT4OID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+];
+
+/// Most jobs have no key, and an older version of the extension has no such column.
+const WITHOUT_KEY: usize = TYPES.len() - 1;
 
 static INSERT: Statement = Statement::new(
     "INSERT INTO minion.jobs (
@@ -15,19 +34,7 @@ static INSERT: Statement = Statement::new(
         args, attempts, lax, notes, parents, priority, queue, task)
     VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11)
     RETURNING id",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INTERVALOID,
-        pg_sys::INTERVALOID,
-        pg_sys::JSONBOID,
-        pg_sys::INT4OID,
-        pg_sys::BOOLOID,
-        pg_sys::JSONBOID,
-        pg_sys::INT8ARRAYOID,
-        pg_sys::INT4OID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-    ],
+    TYPES.split_at(WITHOUT_KEY).0,
 );
 
 /// A job to be, as the arguments say.
@@ -51,23 +58,25 @@ impl NewJob<'_> {
         if let Some(key) = self.unique_key {
             return unique::insert(session, now, self, key);
         }
-        let rows = session.run(
-            &INSERT,
-            params![
-                now,
-                self.delay,
-                self.expire,
-                self.args,
-                self.attempts,
-                self.lax,
-                self.notes,
-                self.parents,
-                self.priority,
-                self.queue,
-                self.task
-            ],
-        )?;
+        let rows = session.run(&INSERT, &self.params(now)[..WITHOUT_KEY])?;
         given("id", rows.get(0, 1))
+    }
+
+    pub fn params(&self, now: Timestamp) -> [Param; TYPES.len()] {
+        *params![
+            now,
+            self.delay,
+            self.expire,
+            self.args,
+            self.attempts,
+            self.lax,
+            self.notes,
+            self.parents,
+            self.priority,
+            self.queue,
+            self.task,
+            self.unique_key
+        ]
     }
 }
 

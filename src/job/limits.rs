@@ -10,8 +10,9 @@
 
 use crate::error::Error;
 use crate::shared::lane::Lane;
+use crate::statement::probe::slots;
 use crate::statement::{
-    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params, probe,
+    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
 };
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
@@ -181,17 +182,17 @@ impl Slots {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
                 if let Some(most) = rule.max_active {
                     // Beyond the limit, which was lowered, is an active job, or a claim under way.
-                    let over = probe::has_active_slots(queue, task, most)
+                    let over = slots::has_active_slots(queue, task, most)
                         && (!remove_surplus(session, queue, task, most)?
-                            || probe::has_active_slots(queue, task, most));
-                    let free = || probe::lock_active_slot(queue, task, most);
+                            || slots::has_active_slots(queue, task, most));
+                    let free = || slots::lock_active_slot(queue, task, most);
                     let Some(number) = (!over).then(free).flatten() else {
                         return Ok(Err(rule.clone()));
                     };
                     slots.active.push((rule.clone(), number));
                 }
                 if let Some((most, per)) = rule.starts {
-                    let Some(number) = probe::lock_start_slot(queue, task, now, most) else {
+                    let Some(number) = slots::lock_start_slot(queue, task, now, most) else {
                         return Ok(Err(rule.clone()));
                     };
                     slots.start.push((rule.clone(), number, per));
@@ -224,7 +225,7 @@ pub fn remove_surplus(
     task: &str,
     most: i32,
 ) -> Result<bool, Error> {
-    let free = probe::lock_surplus_slots(queue, task, most);
+    let free = slots::lock_surplus_slots(queue, task, most);
     let any = !free.is_empty();
     if any {
         session.run(&REMOVE_SURPLUS, params![queue, task, free])?;

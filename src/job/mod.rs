@@ -13,6 +13,7 @@ mod limits;
 mod look;
 mod outcome;
 mod parked;
+mod take;
 pub mod triggers;
 mod unique;
 

@@ -6,10 +6,10 @@
 //! Nobody holds it while waiting for another transaction, and one of 100,000 keys holds one lock at a time.
 
 use super::argument::given;
-use super::enqueue::NewJob;
+use super::enqueue::{NewJob, TYPES};
 use crate::error::{Error, excerpt};
 use crate::statement::lock::KeyLock;
-use crate::statement::probe::{self, Taken};
+use crate::statement::probe::key::{self, Taken};
 use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, params};
 use pgrx::pg_sys;
 
@@ -34,20 +34,7 @@ static INSERT: Statement = Statement::new(
     VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT DO NOTHING
     RETURNING id",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INTERVALOID,
-        pg_sys::INTERVALOID,
-        pg_sys::JSONBOID,
-        pg_sys::INT4OID,
-        pg_sys::BOOLOID,
-        pg_sys::JSONBOID,
-        pg_sys::INT8ARRAYOID,
-        pg_sys::INT4OID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-    ],
+    TYPES,
 );
 
 /// Others may take and give back the key again and again while we look.
@@ -67,28 +54,12 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
             }
             None => {}
         }
-        if let Some(taken) = probe::unique_key(key) {
+        if let Some(taken) = key::taken(key) {
             drop(held);
             taken.wait();
             continue;
         }
-        let rows = session.run(
-            &INSERT,
-            params![
-                now,
-                job.delay,
-                job.expire,
-                job.args,
-                job.attempts,
-                job.lax,
-                job.notes,
-                job.parents,
-                job.priority,
-                job.queue,
-                job.task,
-                key
-            ],
-        )?;
+        let rows = session.run(&INSERT, &job.params(now))?;
         if rows.count() > 0 {
             return given("id", rows.get(0, 1));
         }
@@ -117,7 +88,7 @@ pub fn hold(mut keys: Vec<String>) -> Vec<KeyLock> {
     keys.dedup();
     loop {
         let held: Vec<KeyLock> = keys.iter().map(|key| KeyLock::new(key)).collect();
-        let taken = keys.iter().find_map(|key| probe::unique_key(key).filter(Taken::may_change));
+        let taken = keys.iter().find_map(|key| key::taken(key).filter(Taken::may_change));
         let Some(taken) = taken else { return held };
         drop(held);
         taken.wait();

@@ -2,8 +2,11 @@
 //! learn that there is nothing, or which job is first: setting up a statement takes many times as long as
 //! the look itself.
 
+pub mod key;
+pub mod slots;
+
 use super::row::{Column, Row};
-use super::{Timestamp, has_row_security, invalidation, snapshot_is_fixed};
+use super::{Timestamp, has_row_security, snapshot_is_fixed};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 
@@ -190,46 +193,6 @@ pub fn may_have_waiting_child(id: i64) -> bool {
     jobs.first(any, &mut [is_bigint(id)], |_| Some(())).is_some()
 }
 
-/// A job that has a unique key, or will have it if a transaction commits that is under way.
-pub struct Taken(pg_sys::TransactionId);
-
-impl Taken {
-    /// Whether that depends on a transaction that is not over.
-    pub fn may_change(&self) -> bool {
-        self.0 != pg_sys::InvalidTransactionId
-    }
-
-    /// Waits for the end of that transaction, if it was not over.
-    pub fn wait(self) {
-        if self.may_change() {
-            // SAFETY: it is not this transaction; without a relation the error context has nothing to tell.
-            unsafe {
-                pg_sys::XactLockTableWait(
-                    self.0,
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    pg_sys::XLTW_Oper::XLTW_None,
-                );
-            }
-        }
-    }
-}
-
-/// Whether somebody has a unique key, committed or not.
-pub fn unique_key(key: &str) -> Option<Taken> {
-    let jobs = Opened::new(c"jobs", c"jobs_unique_key")?;
-    let mut dirty = pg_sys::SnapshotData {
-        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-        ..Default::default()
-    };
-    let snapshot = &raw mut dirty;
-    jobs.first(snapshot, &mut [is_name(1, key)], |_| {
-        // SAFETY: such a snapshot tells of each row that it shows whose transaction is not over.
-        let (xmin, xmax) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
-        Some(Taken(if xmin == pg_sys::InvalidTransactionId { xmax } else { xmin }))
-    })
-}
-
 /// Whether a worker is registered; None if a statement has to look.
 pub fn is_registered(worker: i64) -> Option<bool> {
     let workers = Opened::new(c"workers", c"workers_pkey")?;
@@ -319,67 +282,6 @@ fn ready<T>(
     let mut keys = [is_name(1, queue), is_name(2, task), from];
     Some(jobs.first(latest.0, &mut keys, take))
 }
-
-/// Locks a free slot of a limit on active jobs, and returns its number. Unlike FOR UPDATE SKIP LOCKED it
-/// leaves alone a slot that somebody has taken since the snapshot: who ends that job must not wait for us.
-pub fn lock_active_slot(queue: &str, task: &str, most: i32) -> Option<i32> {
-    let slots = Opened::new(c"active_slots", c"active_slots_free")?;
-    let mut keys = [is_name(1, queue), is_name(2, task), is_less(3, most)];
-    let latest = Latest::new();
-    slots.first(latest.0, &mut keys, |slot| slot.lock().then(|| slot.get(NUMBER)).flatten())
-}
-
-/// Whether a job has a slot of a limit, or had, or is about to: false is certain.
-pub fn may_have_slot(job: i64) -> bool {
-    let Some(slots) = Opened::new(c"active_slots", c"active_slots_job") else {
-        return invalidation::exist();
-    };
-    let any = &raw mut pg_sys::SnapshotAnyData;
-    slots.first(any, &mut [is_bigint(job)], |_| Some(())).is_some()
-}
-
-/// Whether a limit on active jobs has slots from a number on, whoever has them.
-pub fn has_active_slots(queue: &str, task: &str, from: i32) -> bool {
-    let Some(slots) = Opened::new(c"active_slots", c"active_slots_pkey") else { return true };
-    let mut keys = [is_name(1, queue), is_name(2, task), is_from(3, from)];
-    let latest = Latest::new();
-    slots.first(latest.0, &mut keys, |_| Some(())).is_some()
-}
-
-/// Locks the free ones of these, and returns their numbers.
-pub fn lock_surplus_slots(queue: &str, task: &str, from: i32) -> Vec<i32> {
-    let Some(slots) = Opened::new(c"active_slots", c"active_slots_free") else { return Vec::new() };
-    let mut keys = [is_name(1, queue), is_name(2, task), is_from(3, from)];
-    let mut numbers = Vec::new();
-    let latest = Latest::new();
-    let all: Option<()> = slots.first(latest.0, &mut keys, |slot| {
-        if slot.lock() {
-            numbers.extend(slot.get::<i32>(NUMBER));
-        }
-        None
-    });
-    debug_assert!(all.is_none());
-    numbers
-}
-
-/// Locks the slot of a limit on starts that has been free for longest, and returns its number.
-pub fn lock_start_slot(queue: &str, task: &str, now: Timestamp, most: i32) -> Option<i32> {
-    let slots = Opened::new(c"start_slots", c"start_slots_free_at")?;
-    let mut keys = [is_name(1, queue), is_name(2, task)];
-    let latest = Latest::new();
-    let locked = slots.first(latest.0, &mut keys, |slot| {
-        let number = slot.get::<i32>(NUMBER)?;
-        if slot.get::<Timestamp>(FREE_AT).is_none_or(|at| at > now) {
-            return Some(None);
-        }
-        (number < most && slot.lock()).then_some(Some(number))
-    });
-    locked.flatten()
-}
-
-/// Columns of both tables of slots, by their place in `sql/tables.sql`.
-const NUMBER: i32 = 3;
-const FREE_AT: i32 = 4;
 
 fn is_less(column: i16, value: i32) -> pg_sys::ScanKeyData {
     compared(column, pg_sys::BTLessStrategyNumber, pg_sys::F_INT4LT, value)
