@@ -179,10 +179,12 @@ impl Tracked {
         // The first claim since the server was started, or it is time to look again.
         let begin = Instant::now();
         let Some(version) = self.heads.learn(queue) else { return Ok(None) };
+        // Before the look, which sees those that have ended by then.
+        let in_doubt = session.has_prepared_transactions()?;
         let mut found: Vec<String> = session.run(&TASKS_OF_QUEUE, params![queue])?.column(1);
         found.sort_unstable();
         found.dedup();
-        Ok(match self.heads.know(queue, version, &found, begin.elapsed()) {
+        Ok(match self.heads.know(queue, version, &found, in_doubt, begin.elapsed()) {
             // The queue has had its turn: one of its lanes gets one as well.
             true => self.heads.lanes(queue, tasks, now, &mut true),
             false => None,

@@ -171,16 +171,27 @@ impl Heads {
         Some(self.slot(at).state(|state| state.version))
     }
 
-    /// All the lanes that a look found which began after `learn` are tracked from now on. `took`: how long
-    /// that look was.
-    pub fn know(&self, queue: &str, version: u64, tasks: &[String], took: Duration) -> bool {
+    /// All the lanes that a look found which began after `learn` are tracked from now on. `in_doubt`: whether
+    /// there were prepared transactions before it, which may have lanes that there was no room for. `took`: how
+    /// long it was.
+    pub fn know(
+        &self,
+        queue: &str,
+        version: u64,
+        tasks: &[String],
+        in_doubt: bool,
+        took: Duration,
+    ) -> bool {
         let tracked = tasks.iter().all(|task| self.find_or_add(queue, task, |_| {}).is_some());
         let certain = may_raise();
         let _held = self.area.lanes(Mode::Shared);
         self.find(queue, "").is_some_and(|at| {
             self.slot(at).state(|state| {
+                let unchanged = state.version == version;
+                state.in_doubt &= in_doubt || !unchanged;
+                let tracked = tracked && !state.in_doubt;
                 state.complete &= tracked;
-                state.complete |= tracked && certain && state.version == version;
+                state.complete |= tracked && certain && unchanged && !in_doubt;
                 state.verify_at = later(took);
                 state.complete
             })

@@ -2,6 +2,8 @@
 //!
 //! The server is the one that PGHOST, PGPORT and PGUSER name, as for psql.
 
+pub mod heads;
+
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
 use serde_json::Value;

@@ -1,45 +1,12 @@
 //! The rules that keep shared memory from hiding a job: each test fails when its rule is taken out of
 //! src/shared. Without shared memory all of it must be so anyway.
 
+use integration::heads::{Queue, claim, heals, is_preloaded, prepare, run};
 use integration::{Ask, Database, PATIENCE, until};
 use postgres::Client;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const CLAIM: &str = "SELECT id FROM minion.dequeue(1)";
-
-struct Queue {
-    // Dropped after the clients.
-    one: Client,
-    other: Client,
-    database: Database,
-}
-
-impl Queue {
-    fn new() -> Self {
-        let database = Database::new();
-        let (mut one, other) = (database.connect(), database.connect());
-        one.register();
-        Self { one, other, database }
-    }
-
-    fn enqueue(&mut self) -> i64 {
-        self.one.one("SELECT minion.enqueue('task')", &[])
-    }
-}
-
-fn claim(client: &mut Client) -> Vec<i64> {
-    client.all(CLAIM, &[])
-}
-
-fn run(client: &mut Client, sql: &str) {
-    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
-
-fn is_preloaded(client: &mut Client) -> bool {
-    client.one("SELECT current_setting('shared_preload_libraries') = 'minion'", &[])
-}
 
 #[test]
 fn a_job_that_somebody_holds_is_not_passed_for_good() {
@@ -275,9 +242,7 @@ fn what_nobody_tells_of_is_found_after_a_moment() {
     found.sort_unstable();
     assert_eq!(found, [7, 8]);
     if is_preloaded(&mut queue.one) {
-        let healed =
-            "SELECT sum(heals)::bigint FROM minion.lanes() WHERE database = current_database()";
-        assert!(queue.one.one::<i64>(healed, &[]) >= 1);
+        assert!(heals(&mut queue.one) >= 1);
     }
 }
 
@@ -351,8 +316,7 @@ fn a_job_that_is_committed_while_others_look_is_claimed_at_once() {
         claimed.store(i64::MIN, Ordering::Relaxed);
         // A job that was passed over is only found when its lane is verified. One may be found in the moment
         // between its commit and the news of it.
-        let healed = "SELECT coalesce(sum(heals), 0)::bigint FROM minion.lanes() WHERE database = current_database()";
-        assert!(client.one::<i64>(healed, &[]) <= 1);
+        assert!(heals(&mut client) <= 1);
     });
 }
 
@@ -376,4 +340,298 @@ fn operators_see_what_shared_memory_knows() {
     assert_eq!(claim(&mut queue.one), [2]);
     assert_eq!(claim(&mut queue.one), [0; 0]);
     assert_eq!(queue.one.all::<String>(lanes, &[]), ["default task empty"]);
+}
+
+#[test]
+fn a_transaction_claims_its_own_job_when_it_is_due() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.other, "BEGIN; SELECT minion.enqueue('task', delay => '0.05 s')");
+    run(&mut queue.other, "SELECT pg_sleep(0.1)");
+    assert_eq!(claim(&mut queue.other), [2]);
+    run(&mut queue.other, "ROLLBACK");
+}
+
+#[test]
+fn what_a_claim_does_not_want_is_left_to_others() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    let better = "SELECT id FROM minion.dequeue(1, min_priority => 5)";
+    assert_eq!(queue.other.all::<i64>(better, &[]), [0; 0]);
+    assert_eq!(queue.other.all::<i64>(better, &[]), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [1]);
+}
+
+/// In a transaction block a claim leaves it where it is.
+#[test]
+fn a_ready_job_that_can_not_run_is_found_when_it_can() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    run(
+        &mut queue.one,
+        "SELECT minion.finish_job(1, 0); SELECT minion.enqueue('task', parents => '{1}')",
+    );
+    run(&mut queue.one, "SELECT minion.retry_job(1, 0, delay => '1 day')");
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    run(&mut queue.other, "COMMIT");
+    run(&mut queue.one, "UPDATE minion.jobs SET state = 'finished' WHERE id = 1");
+    assert_eq!(claim(&mut queue.one), [2]);
+}
+
+/// A statement's own snapshot may be older than what shared memory said when the claim began.
+#[test]
+fn a_claim_in_a_statement_that_began_before_the_commit_finds_the_job() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(&mut queue.one, "SELECT pg_advisory_lock(1)");
+    let backend = queue.other.backend();
+    let Queue { one, other, .. } = &mut queue;
+    thread::scope(|scope| {
+        let late = scope.spawn(|| {
+            let claim = "SELECT job.id
+                FROM (SELECT pg_advisory_lock(1)::text AS held OFFSET 0) AS late,
+                    LATERAL minion.dequeue(1 + length(late.held)) AS job";
+            other.all::<i64>(claim, &[])
+        });
+        let waits =
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
+        until("the statement waits", || one.one(waits, &[&backend]));
+        run(one, "SELECT minion.enqueue('task')");
+        run(one, "SELECT pg_advisory_unlock(1)");
+        assert_eq!(late.join().unwrap(), [2]);
+    });
+}
+
+#[test]
+fn of_several_jobs_of_a_transaction_the_best_and_the_first_count() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(
+        &mut queue.other,
+        "BEGIN; SELECT minion.enqueue('task', priority => 1); SELECT minion.enqueue('task'); COMMIT",
+    );
+    assert_eq!(claim(&mut queue.one), [2]);
+    assert_eq!(claim(&mut queue.one), [3]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    for delays in [["0.1 s", "1 day"], ["1 day", "0.1 s"]] {
+        for between in ["", "COMMIT; BEGIN;"] {
+            let [first, second] =
+                delays.map(|delay| format!("SELECT minion.enqueue('task', delay => '{delay}');"));
+            run(&mut queue.other, &format!("BEGIN; {first} {between} {second} COMMIT"));
+            until("the first job is found", || !claim(&mut queue.one).is_empty());
+        }
+    }
+    assert_eq!(heals(&mut queue.one), 0, "found only because the lane was verified");
+}
+
+#[test]
+fn a_prepared_transaction_is_in_doubt_until_it_has_ended() {
+    let mut queue = Queue::new();
+    prepare(&mut queue, "SELECT minion.enqueue('task')");
+    // The lane is verified meanwhile.
+    for _ in 0..3 {
+        assert_eq!(claim(&mut queue.one), [0; 0]);
+        thread::sleep(Duration::from_millis(1_100));
+        assert_eq!(claim(&mut queue.one), [0; 0]);
+        assert_eq!(claim(&mut queue.one), [0; 0]);
+    }
+    let commit = format!("COMMIT PREPARED '{}'", queue.database.name);
+    run(&mut queue.other, &commit);
+    assert_eq!(claim(&mut queue.one), [2]);
+}
+
+#[test]
+fn a_prepared_job_that_is_due_is_found_when_it_is_committed() {
+    let mut queue = Queue::new();
+    prepare(&mut queue, "SELECT minion.enqueue('task', delay => '0.05 s')");
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let commit = format!("COMMIT PREPARED '{}'", queue.database.name);
+    run(&mut queue.other, &commit);
+    assert_eq!(claim(&mut queue.one), [2]);
+}
+
+#[test]
+fn an_old_snapshot_tells_nothing_about_the_lanes_of_a_queue() {
+    let mut queue = Queue::new();
+    run(&mut queue.other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    // Nobody tells of it, but nobody has looked yet.
+    run(
+        &mut queue.one,
+        "SET session_replication_role = replica; INSERT INTO minion.jobs (id, task) VALUES (7, 'task');
+         RESET session_replication_role",
+    );
+    assert_eq!(claim(&mut queue.other), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [7]);
+    run(&mut queue.other, "ROLLBACK");
+}
+
+#[test]
+fn a_transaction_claims_its_own_job_in_a_lane_that_is_not_tracked() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let long = "x".repeat(1_000);
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(queue.other.one::<i64>("SELECT minion.enqueue($1)", &[&long]), 2);
+    assert_eq!(claim(&mut queue.other), [2]);
+    run(&mut queue.other, "ROLLBACK");
+}
+
+#[test]
+fn nothing_is_known_of_a_new_table() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    run(
+        &mut queue.other,
+        "DROP EXTENSION minion; CREATE EXTENSION minion; SELECT minion.register_worker();
+         SET session_replication_role = replica; INSERT INTO minion.jobs (id, task) VALUES (7, 'task')",
+    );
+    assert_eq!(claim(&mut queue.one), [7]);
+}
+
+/// Their tables have the same oid.
+#[test]
+fn nothing_is_known_of_a_database_from_what_is_known_of_its_template() {
+    let mut queue = Queue::new();
+    queue.enqueue();
+    let template = queue.database.name.clone();
+    let Queue { one, other, database } = queue;
+    drop((one, other));
+    let copy = Database { name: format!("{template}_copy") };
+    let admin = Database::empty();
+    let create = format!("CREATE DATABASE {} TEMPLATE {template}", copy.name);
+    run(&mut admin.connect(), &create);
+    let (mut here, mut there) = (database.connect(), copy.connect());
+    assert_eq!(claim(&mut here), [1]);
+    assert_eq!(claim(&mut here), [0; 0]);
+    assert_eq!(claim(&mut there), [1]);
+}
+
+/// Jobs that are due in a moment, whose lanes' next times are raised and lowered. What a held
+/// snapshot keeps from VACUUM makes the looks for due jobs so long that the commits fall into them.
+#[test]
+fn a_delayed_job_that_is_committed_while_others_look_is_claimed_at_once() {
+    let mut queue = Queue::new();
+    run(&mut queue.other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    run(
+        &mut queue.one,
+        "INSERT INTO minion.jobs (task, delayed)
+         SELECT 'task', now() + number * interval '1 ms' + '1 day' FROM generate_series(1, 10000) AS number;
+         DELETE FROM minion.jobs",
+    );
+    let done = AtomicI64::new(0);
+    let (database, done) = (&queue.database, &done);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(move || {
+                let mut client = database.connect();
+                while done.load(Ordering::Relaxed) >= 0 {
+                    done.fetch_add(claim(&mut client).len() as i64, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut client = database.connect();
+        for count in 1..=100 {
+            run(&mut client, "SELECT minion.enqueue('task', delay => '0.001 s')");
+            let begin = Instant::now();
+            while done.load(Ordering::Relaxed) < count && begin.elapsed() < PATIENCE {
+                thread::yield_now();
+            }
+        }
+        done.store(i64::MIN, Ordering::Relaxed);
+        assert!(heals(&mut client) <= 1, "found only because the lane was verified");
+    });
+}
+
+/// Whether a job can run is asked by a look that goes on from there: here it waits until it may.
+const SLOW: &str = "
+    CREATE OR REPLACE FUNCTION minion.is_unresolved(
+        state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+    ) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared(1);
+        RETURN state <> 'finished';
+    END $$";
+
+const IN_A_LOOK: &str = "
+    SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
+
+/// What is committed `meanwhile` while another one is in a look that sees a worse job only.
+fn in_a_look(queue: &mut Queue, meanwhile: impl FnOnce(&mut Client)) {
+    let backend = queue.other.backend();
+    let mut third = queue.database.connect();
+    run(&mut third, "SELECT pg_advisory_lock(1)");
+    let Queue { one, other, .. } = queue;
+    thread::scope(|scope| {
+        let look = scope.spawn(|| claim(other));
+        until("the look is under way", || third.one(IN_A_LOOK, &[&backend]));
+        meanwhile(one);
+        run(&mut third, "SELECT pg_advisory_unlock(1)");
+        assert_eq!(look.join().unwrap(), [2]);
+    });
+}
+
+/// A job whose parent is done, so that each look asks, in a lane that is known from its start on.
+fn with_child(queue: &mut Queue) {
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    run(&mut queue.one, "SELECT minion.finish_job(1, 0)");
+    run(&mut queue.one, SLOW);
+    run(&mut queue.one, "SELECT minion.enqueue('task', parents => '{1}', priority => -1)");
+}
+
+#[test]
+fn a_job_that_is_committed_during_a_look_that_does_not_see_it_is_found() {
+    let mut queue = Queue::new();
+    with_child(&mut queue);
+    in_a_look(&mut queue, |one| run(one, "SELECT minion.enqueue('task', priority => 9)"));
+    assert_eq!(claim(&mut queue.one), [3]);
+}
+
+#[test]
+fn a_prepared_transaction_that_is_committed_during_a_look_that_does_not_see_it_is_found() {
+    let mut queue = Queue::new();
+    with_child(&mut queue);
+    let name = queue.database.name.clone();
+    run(
+        &mut queue.other,
+        &format!(
+            "BEGIN; SET LOCAL minion.notify = off; SELECT minion.enqueue('task', priority => 9);
+             PREPARE TRANSACTION '{name}'"
+        ),
+    );
+    let mut fourth = queue.database.connect();
+    in_a_look(&mut queue, |one| {
+        run(one, &format!("COMMIT PREPARED '{name}'"));
+        // The lane is verified: it is no longer in doubt.
+        for _ in 0..2 {
+            thread::sleep(Duration::from_millis(1_100));
+            run(&mut fourth, "BEGIN; SELECT * FROM minion.dequeue(1); ROLLBACK");
+        }
+    });
+    assert_eq!(claim(&mut queue.one), [3]);
+}
+
+#[test]
+fn a_prepared_transaction_with_a_lane_that_is_not_tracked_is_found_when_it_is_committed() {
+    let mut queue = Queue::new();
+    let long = "x".repeat(1_000);
+    prepare(&mut queue, &format!("SELECT minion.enqueue('{long}')"));
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let commit = format!("COMMIT PREPARED '{}'", queue.database.name);
+    run(&mut queue.other, &commit);
+    assert_eq!(claim(&mut queue.one), [2]);
 }
