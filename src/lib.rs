@@ -21,77 +21,11 @@ mod repair;
 mod schedule;
 mod settings;
 mod shared;
+mod sql;
 mod statement;
 mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
-
-extension_sql_file!(
-    "../sql/tables.sql",
-    name = "tables",
-    requires = [job::argument::is_name, job::argument::is_array, job::argument::is_object]
-);
-extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
-extension_sql_file!(
-    "../sql/triggers.sql",
-    name = "triggers",
-    requires = [
-        "place",
-        job::triggers::job_inserted,
-        job::triggers::job_added,
-        job::triggers::job_updated,
-        job::triggers::job_deleted,
-        job::triggers::jobs_truncated,
-        job::triggers::limits_changed
-    ]
-);
-extension_sql_file!(
-    "../sql/readers.sql",
-    name = "readers",
-    requires = ["tables", counts::job_counts, counts::queue_counts, job::outcome::await_job]
-);
-extension_sql_file!(
-    "../sql/comments.sql",
-    name = "comments",
-    requires = [
-        "triggers",
-        "readers",
-        job::enqueue::enqueue_unique,
-        job::enqueue_many::enqueue_many,
-        job::dequeue::dequeue,
-        job::complete::finish_job,
-        job::complete::finish_jobs,
-        job::complete::fail_job,
-        job::complete::backoff,
-        job::change::retry_job,
-        job::change::remove_job,
-        job::change::note,
-        job::change::cancel_job,
-        job::bulk::retry_jobs,
-        job::bulk::remove_jobs,
-        worker::register_worker,
-        worker::unregister_worker,
-        worker::broadcast,
-        worker::receive,
-        lock::lock,
-        lock::is_locked,
-        lock::unlock,
-        repair::repair,
-        queue::reset,
-        queue::pause_queue,
-        queue::resume_queue,
-        limit::limit_task,
-        limit::limit_queue,
-        schedule::schedule,
-        schedule::unschedule,
-        schedule::pause_schedule,
-        schedule::resume_schedule,
-        schedule::dispatch_schedules,
-        schedule::next_run,
-        lanes::lanes,
-    ]
-);
-extension_sql_file!("../sql/grants.sql", name = "grants", finalize);
 
 /// Runs once when a backend loads the library.
 #[pg_guard]
