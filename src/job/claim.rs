@@ -4,7 +4,7 @@
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
 use super::lanes::{Front, Head, Source, read_lane};
-use super::limits::{Rule, Rules, Slots};
+use super::limits::{Full, Rule, Rules, Slots};
 use super::look::{Lanes, Look};
 use super::take::{Claimed, STATEMENT_LIMIT, TAKE_ID, claimed};
 use crate::error::Error;
@@ -126,13 +126,13 @@ impl Claim<'_> {
         &self,
         rules: &[Rc<Rule>],
         take: impl FnOnce() -> Result<Vec<Claimed>, Error>,
-    ) -> Result<(Vec<Claimed>, Option<Rc<Rule>>), Error> {
+    ) -> Result<(Vec<Claimed>, Option<Full>), Error> {
         let mut full = None;
         let attempt = || {
             let slots = match Slots::lock(self.session, rules, self.now)? {
                 Ok(slots) => slots,
-                Err(rule) => {
-                    full = Some(rule);
+                Err(reached) => {
+                    full = Some(reached);
                     return Ok(None);
                 }
             };
@@ -221,10 +221,11 @@ impl Claim<'_> {
                     most = 1;
                     let take = || best.take(session, wanted.worker, now, limit, most);
                     let (taken, reached) = self.within(&rules, take)?;
-                    if reached.is_some() {
+                    if let Some(reached) = reached {
                         // The lane is left alone, and others under the same limit.
-                        full.extend(reached);
+                        full.push(reached.rule);
                         outcome.was_limited = true;
+                        outcome.saw_jobs |= reached.is_busy;
                         continue;
                     }
                     taken

@@ -10,7 +10,7 @@
 
 use crate::error::Error;
 use crate::shared::lane::Lane;
-use crate::statement::probe::slots;
+use crate::statement::probe::slots::{self, Slot};
 use crate::statement::{
     Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
 };
@@ -169,13 +169,20 @@ pub struct Slots {
     start: Vec<(Rc<Rule>, i32, Interval)>,
 }
 
+/// A limit that lets no job start.
+pub struct Full {
+    pub rule: Rc<Rule>,
+    /// Others are about to start, who may yet leave it.
+    pub is_busy: bool,
+}
+
 impl Slots {
     /// What one job needs, or the limit that is reached. Slots of others of its limits may be locked then.
     pub fn lock(
         session: &Session,
         rules: &[Rc<Rule>],
         now: Timestamp,
-    ) -> Result<Result<Self, Rc<Rule>>, Error> {
+    ) -> Result<Result<Self, Full>, Error> {
         as_owner_of_jobs(|| {
             let mut slots = Self::default();
             for rule in rules {
@@ -185,16 +192,16 @@ impl Slots {
                     let over = slots::has_active_slots(queue, task, most)
                         && (!remove_surplus(session, queue, task, most)?
                             || slots::has_active_slots(queue, task, most));
-                    let free = || slots::lock_active_slot(queue, task, most);
-                    let Some(number) = (!over).then(free).flatten() else {
-                        return Ok(Err(rule.clone()));
+                    let slot = match over {
+                        true => Slot::None,
+                        false => slots::lock_active_slot(queue, task, most),
                     };
+                    let Slot::Locked(number) = slot else { return Ok(Err(full(rule, &slot))) };
                     slots.active.push((rule.clone(), number));
                 }
                 if let Some((most, per)) = rule.starts {
-                    let Some(number) = slots::lock_start_slot(queue, task, now, most) else {
-                        return Ok(Err(rule.clone()));
-                    };
+                    let slot = slots::lock_start_slot(queue, task, now, most);
+                    let Slot::Locked(number) = slot else { return Ok(Err(full(rule, &slot))) };
                     slots.start.push((rule.clone(), number, per));
                 }
             }
@@ -216,6 +223,10 @@ impl Slots {
             Ok(())
         })
     }
+}
+
+fn full(rule: &Rc<Rule>, slot: &Slot) -> Full {
+    Full { rule: rule.clone(), is_busy: matches!(slot, Slot::Busy) }
 }
 
 /// Takes away the slots beyond a limit that nobody has. Whether there were any.

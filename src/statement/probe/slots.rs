@@ -4,13 +4,36 @@ use super::{Latest, Opened, is_bigint, is_from, is_less, is_name};
 use crate::statement::{Timestamp, invalidation};
 use pgrx::pg_sys;
 
-/// Locks a free slot of a limit on active jobs, and returns its number. Unlike FOR UPDATE SKIP LOCKED it
-/// leaves alone a slot that somebody has taken since the snapshot: who ends that job must not wait for us.
-pub fn lock_active_slot(queue: &str, task: &str, most: i32) -> Option<i32> {
-    let slots = Opened::new(c"active_slots", c"active_slots_free")?;
+/// What a look for a free slot came to.
+pub enum Slot {
+    /// It is locked for us, and has this number.
+    Locked(i32),
+    /// There are free ones, but others are at them, who may yet leave them free.
+    Busy,
+    None,
+}
+
+/// Locks a free slot of a limit on active jobs. Unlike FOR UPDATE SKIP LOCKED it leaves alone one that somebody
+/// has taken since the snapshot: who ends that job must not wait for us.
+pub fn lock_active_slot(queue: &str, task: &str, most: i32) -> Slot {
+    let Some(slots) = Opened::new(c"active_slots", c"active_slots_free") else { return Slot::None };
     let mut keys = [is_name(1, queue), is_name(2, task), is_less(3, most)];
+    let mut busy = false;
     let latest = Latest::new();
-    slots.first(latest.0, &mut keys, |slot| slot.lock().then(|| slot.get(NUMBER)).flatten())
+    let locked = slots.first(latest.0, &mut keys, |slot| {
+        let locked = slot.lock();
+        busy |= !locked;
+        locked.then(|| slot.get(NUMBER)).flatten()
+    });
+    found(locked, busy)
+}
+
+fn found(locked: Option<i32>, busy: bool) -> Slot {
+    match locked {
+        Some(number) => Slot::Locked(number),
+        None if busy => Slot::Busy,
+        None => Slot::None,
+    }
 }
 
 /// Whether a job has a slot of a limit, or had, or is about to: false is certain.
@@ -46,19 +69,27 @@ pub fn lock_surplus_slots(queue: &str, task: &str, from: i32) -> Vec<i32> {
     numbers
 }
 
-/// Locks the slot of a limit on starts that has been free for longest, and returns its number.
-pub fn lock_start_slot(queue: &str, task: &str, now: Timestamp, most: i32) -> Option<i32> {
-    let slots = Opened::new(c"start_slots", c"start_slots_free_at")?;
+/// Locks the slot of a limit on starts that has been free for longest.
+pub fn lock_start_slot(queue: &str, task: &str, now: Timestamp, most: i32) -> Slot {
+    let Some(slots) = Opened::new(c"start_slots", c"start_slots_free_at") else {
+        return Slot::None;
+    };
     let mut keys = [is_name(1, queue), is_name(2, task)];
+    let mut busy = false;
     let latest = Latest::new();
     let locked = slots.first(latest.0, &mut keys, |slot| {
         let number = slot.get::<i32>(NUMBER)?;
         if slot.get::<Timestamp>(FREE_AT).is_none_or(|at| at > now) {
             return Some(None);
         }
-        (number < most && slot.lock()).then_some(Some(number))
+        if number >= most {
+            return None;
+        }
+        let locked = slot.lock();
+        busy |= !locked;
+        locked.then_some(Some(number))
     });
-    locked.flatten()
+    found(locked.flatten(), busy)
 }
 
 /// Columns of both tables of slots, by their place in `sql/tables.sql`.
