@@ -5,8 +5,7 @@ use crate::shared::counts::{Counts, DELAYED, INACTIVE, KINDS, Known, add};
 use crate::shared::heads::Heads;
 use crate::statement::value::TextArray;
 use crate::statement::{
-    Rows, Session, Statement, Timestamp, clock, has_changed_anything, has_row_security, params,
-    snapshot_is_fixed,
+    Rows, Session, Statement, Timestamp, clock, has_changed_anything, params, snapshot_is_fixed,
 };
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -33,18 +32,6 @@ static DUE: Statement = Statement::new(
       AND parked_until <= $3 AND parked_until = delayed",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
-
-/// MATERIALIZED: the planner knows little of small indexes, and would go through all that are parked.
-static EXPIRED: Statement = Statement::new(
-    "WITH expired AS MATERIALIZED (
-        SELECT delayed, parked_until
-        FROM minion.jobs
-        WHERE state = 'inactive' AND expires IS NOT NULL AND expires <= $1
-    )
-    SELECT pg_catalog.count(*) FROM expired WHERE delayed > $1 AND parked_until = delayed",
-    &[pg_sys::TIMESTAMPTZOID],
-)
-.in_index_order();
 
 /// Each count goes through the partial index that holds just those jobs.
 static BY_INDEX: Statement = Statement::new(
@@ -80,7 +67,8 @@ static OF_QUEUES: Statement = Statement::new(
 )
 .of_whole_table();
 
-static EXPIRED_BY_QUEUE: Statement = Statement::new(
+/// MATERIALIZED: the planner knows little of small indexes, and would go through all that are parked.
+static EXPIRED: Statement = Statement::new(
     "WITH expired AS MATERIALIZED (
         SELECT queue, delayed, parked_until
         FROM minion.jobs
@@ -219,10 +207,9 @@ fn queue_counts() -> Result<
     Ok(TableIterator::new(queues))
 }
 
-/// What shared memory knows, for those who see all jobs as they are now.
+/// What shared memory knows, for those who see the jobs as they are now.
 fn trusted() -> Option<Heads> {
-    let sees_all = |heads: &Heads| !snapshot_is_fixed() && !has_row_security(heads.table.relation);
-    Heads::here().filter(sees_all)
+    Heads::here().filter(|_| !snapshot_is_fixed())
 }
 
 fn known_by_queue(
@@ -239,17 +226,10 @@ fn known_by_queue(
     for (lane, counts) in lanes {
         add(queues.entry(lane.queue).or_default(), &counts);
     }
-    for lane in heads.due_lanes(now) {
-        let params = params![lane.queue.as_str(), lane.task.as_str(), now];
-        let due: i64 = session.run(&DUE, params)?.get(0, 1).unwrap_or(0);
-        queues.entry(lane.queue).or_default()[DELAYED] -= due;
-    }
-    let rows = session.run(&EXPIRED_BY_QUEUE, params![now])?;
-    for row in 0..rows.count() {
-        let queue: String = rows.get(row, 1).expect("queue is NOT NULL");
+    for (queue, change) in passed(session, heads, now)? {
         let counts = queues.entry(queue).or_default();
-        counts[INACTIVE] -= rows.get(row, 2).unwrap_or(0);
-        counts[DELAYED] -= rows.get(row, 3).unwrap_or(0);
+        counts[INACTIVE] -= change.expired;
+        counts[DELAYED] -= change.not_delayed;
     }
     Ok(Some(queues))
 }
@@ -308,18 +288,33 @@ fn known(
         return Ok(Some(sum));
     }
     let Known::Counts(mut counts) = heads.totals() else { return Ok(None) };
-    counts[DELAYED] -= not_delayed(session, heads, clock())?;
+    for (_, change) in passed(session, heads, clock())? {
+        counts[DELAYED] -= change.not_delayed;
+    }
     Ok(Some(counts))
 }
 
-/// Of the jobs that were parked until they are due, those that are due or have expired.
-fn not_delayed(session: &Session, heads: Heads, now: Timestamp) -> Result<i64, Error> {
-    let mut sum: i64 = session.run(&EXPIRED, params![now])?.get(0, 1).unwrap_or(0);
+/// What time alone has made of some jobs of a queue, which no trigger sees.
+struct Passed {
+    expired: i64,
+    /// Of the jobs that were parked until they are due, those that are due or have expired.
+    not_delayed: i64,
+}
+
+fn passed(session: &Session, heads: Heads, now: Timestamp) -> Result<Vec<(String, Passed)>, Error> {
+    let mut passed = Vec::new();
+    let rows = session.run(&EXPIRED, params![now])?;
+    for row in 0..rows.count() {
+        let queue = rows.get(row, 1).expect("queue is NOT NULL");
+        let count = |column| rows.get(row, column).expect("a count is never NULL");
+        passed.push((queue, Passed { expired: count(2), not_delayed: count(3) }));
+    }
     for lane in heads.due_lanes(now) {
         let params = params![lane.queue.as_str(), lane.task.as_str(), now];
-        sum += session.run(&DUE, params)?.get(0, 1).unwrap_or(0);
+        let not_delayed = session.run(&DUE, params)?.get(0, 1).expect("a count is never NULL");
+        passed.push((lane.queue, Passed { expired: 0, not_delayed }));
     }
-    Ok(sum)
+    Ok(passed)
 }
 
 /// Counts the table, unless somebody else does.

@@ -257,9 +257,6 @@ fn job_updated<'a>(
     if !same_state && state(&old) == "active" {
         free_slots(trigger, &old)?;
     }
-    if !same_state && matches!(state(&new).as_str(), "finished" | "failed") {
-        transaction::ended(relation(trigger), new.get(Column::Id).expect("id is NOT NULL"));
-    }
     match state(&new).as_str() {
         "inactive" => {
             let now = clock();
@@ -283,8 +280,10 @@ fn job_updated<'a>(
                 wake_children(trigger, &new, false, false)?;
             }
         }
-        "finished" if !same_state => wake_children(trigger, &new, false, true)?,
-        "failed" if !same_state => wake_children(trigger, &new, true, true)?,
+        ended @ ("finished" | "failed") if !same_state => {
+            transaction::ended(relation(trigger), new.get(Column::Id).expect("id is NOT NULL"));
+            wake_children(trigger, &new, ended == "failed", true)?;
+        }
         _ => {}
     }
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
@@ -297,11 +296,12 @@ fn job_deleted<'a>(
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Error> {
     let job = Row::first(trigger);
     tell(trigger, Some(&job), None);
-    if state(&job) == "active" {
+    let state = state(&job);
+    if state == "active" {
         free_slots(trigger, &job)?;
     }
     transaction::ended(relation(trigger), job.get(Column::Id).expect("id is NOT NULL"));
-    if state(&job) != "finished" {
+    if state != "finished" {
         wake_children(trigger, &job, false, true)?;
     }
     if job.has_parents() {

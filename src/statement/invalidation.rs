@@ -56,7 +56,7 @@ pub fn tell(trigger: &PgTrigger) {
 }
 
 /// Touches nothing but what was initialised before: it may not fail.
-unsafe extern "C-unwind" fn at_change(_: pg_sys::Datum, table: pg_sys::Oid) {
+extern "C-unwind" fn at_change(_: pg_sys::Datum, table: pg_sys::Oid) {
     if table == pg_sys::InvalidOid || WATCHED.get().contains(&table) {
         CURRENT.set(false);
     }

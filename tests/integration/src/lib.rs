@@ -112,6 +112,15 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a backend sleeps in a call of the extension's.
+pub fn until_waiting(client: &mut Client, backend: i32) {
+    let sleeps = "
+        SELECT count(*) = 1
+        FROM pg_stat_activity
+        WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Extension'";
+    until("dequeue waits", || client.one(sleeps, &[&backend]));
+}
+
 /// Runs one of the server's programs on a database and returns what it prints.
 pub fn program(name: &str, database: &str, arguments: &[&str]) -> String {
     let output = Command::new(bin().join(name))

@@ -1,6 +1,6 @@
 //! Limits with many workers at once: never more than they say, and never fewer while there are jobs.
 
-use integration::{Ask, Database, PATIENCE, until};
+use integration::{Ask, Database, PATIENCE, until, until_waiting};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
@@ -154,8 +154,7 @@ fn a_waiting_worker_starts_a_job_when_there_is_room() {
             &[&worker],
         )
     });
-    let sleeps = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Extension'";
-    until("dequeue waits", || client.one(sleeps, &[&backend]));
+    until_waiting(&mut client, backend);
     assert!(client.one::<bool>("SELECT minion.finish_job(1, 0)", &[]));
     assert_eq!(waiting.join().unwrap(), [2]);
 }
@@ -173,8 +172,7 @@ fn a_waiting_worker_hears_that_a_queue_is_resumed() {
     let waiting = thread::spawn(move || {
         waiter.all::<i64>("SELECT id FROM minion.dequeue($1, wait => '1 minute')", &[&worker])
     });
-    let sleeps = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Extension'";
-    until("dequeue waits", || client.one(sleeps, &[&backend]));
+    until_waiting(&mut client, backend);
     assert!(client.one::<bool>("SELECT minion.resume_queue('default')", &[]));
     assert_eq!(waiting.join().unwrap(), [1]);
 }

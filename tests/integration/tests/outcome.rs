@@ -1,6 +1,6 @@
 //! wait_for_job: the row, when the job has ended.
 
-use integration::{Ask, Database, until};
+use integration::{Ask, Database, until_waiting};
 use postgres::Client;
 use postgres::error::SqlState;
 use std::thread;
@@ -20,8 +20,7 @@ fn meanwhile(
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     });
     let mut client = database.connect();
-    let sleeps = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Extension'";
-    until("the call waits", || client.one(sleeps, &[&backend]));
+    until_waiting(&mut client, backend);
     act(&mut client, backend);
     waiting.join().unwrap()
 }
@@ -129,8 +128,7 @@ fn a_worker_hears_of_a_job_while_others_wait_for_results() {
         let waiting = thread::spawn(move || {
             worker.all::<i64>("SELECT id FROM minion.dequeue(1, wait => '50 seconds')", &[])
         });
-        let sleeps = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Extension'";
-        until("dequeue waits", || client.one(sleeps, &[&backend]));
+        until_waiting(client, backend);
         client.batch_execute("SELECT minion.enqueue('task', delay => '100 milliseconds')").unwrap();
         assert_eq!(waiting.join().unwrap(), [2]);
         client.batch_execute("SELECT minion.finish_job(1, 0, '\"done\"')").unwrap();

@@ -1,7 +1,7 @@
 //! dequeue(wait => …). Nothing here measures time: a call that should end at once would otherwise wait for
 //! longer than the test has patience.
 
-use integration::{Ask, Database, until};
+use integration::{Ask, Database, until_waiting};
 use postgres::Client;
 use postgres::error::SqlState;
 use std::thread;
@@ -25,14 +25,6 @@ fn meanwhile(
     until_waiting(&mut client, backend);
     act(&mut client, backend);
     waiting.join().unwrap()
-}
-
-fn until_waiting(client: &mut Client, backend: i32) {
-    let sleeps = "
-        SELECT count(*) = 1
-        FROM pg_stat_activity
-        WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Extension'";
-    until("dequeue waits", || client.one(sleeps, &[&backend]));
 }
 
 #[test]
