@@ -1,8 +1,40 @@
 //! Every error the extension raises by itself: its SQLSTATE, its words and its remedy.
 
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::{PgLogLevel, PgSqlErrorCode};
 use std::fmt::Display;
+
+/// Why a piece of work failed that others do not fail with.
+#[derive(Debug)]
+pub struct Failure {
+    code: PgSqlErrorCode,
+    message: String,
+}
+
+impl Failure {
+    /// False for what is not the work's own fault: its transaction is to be tried again, there is no memory or
+    /// disk space, somebody cancels, or the server ends.
+    pub fn is_of_the_work(&self) -> bool {
+        /// As the server packs SQLSTATEs: six bits for each character, the first one lowest.
+        const fn class(code: &[u8; 2]) -> i32 {
+            (code[0] - b'0') as i32 | ((code[1] - b'0') as i32) << 6
+        }
+        const NOT: [i32; 4] = [class(b"40"), class(b"53"), class(b"57"), class(b"58")];
+        !NOT.contains(&(self.code as i32 & 0o7777))
+    }
+}
+
+impl From<&ErrorReportWithLevel> for Failure {
+    fn from(report: &ErrorReportWithLevel) -> Self {
+        Self { code: report.sql_error_code(), message: report.message().to_owned() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { code: error.code(), message: error.message() }
+    }
+}
 
 /// What can be wrong with a call.
 #[derive(Debug)]
@@ -33,6 +65,8 @@ pub enum Error {
     ScheduleTaken { name: String },
     /// Why a schedule that is due does not run.
     NotDispatched { name: String, error: Box<Error> },
+    /// What a call that serves all goes on without; `what` is such as "job 5".
+    PassedOver { what: String, failure: Failure },
     /// A time zone that the server does not know.
     NoTimeZone { name: String },
     /// A cron expression that means nothing, or no time.
@@ -76,6 +110,7 @@ impl Error {
             | Self::NoTimeZone { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
             Self::NotDispatched { error, .. } => error.code(),
+            Self::PassedOver { failure, .. } => failure.code,
             Self::KeyTaken { .. } | Self::ScheduleTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -101,6 +136,9 @@ impl Error {
             Self::NoFilter => "remove_jobs needs at least one filter".into(),
             Self::NotDispatched { name, error } => {
                 format!("schedule {} does not run: {}", excerpt(name), error.message())
+            }
+            Self::PassedOver { what, failure } => {
+                format!("{what} is passed over: {}", failure.message)
             }
             Self::NoTimeZone { name } => format!("time zone {name} does not exist"),
             Self::ScheduleTaken { name } => {
@@ -150,6 +188,10 @@ impl Error {
                 "To remove all jobs that are not active, say states => '{inactive,failed,finished}'."
             }
             Self::NotDispatched { error, .. } => error.hint(),
+            Self::PassedOver { .. } => {
+                "All others are seen to. Change or remove what is in the way: its values, a trigger or a \
+                 foreign key of yours."
+            }
             Self::NoTimeZone { .. } => "Use a name such as 'Europe/Berlin' from pg_timezone_names.",
             Self::ScheduleTaken { .. } => "Row-level security may hide it; use another name.",
             Self::KeyTaken { .. } => "Try again, or look for the job that has the key.",

@@ -3,6 +3,7 @@
 //! pgrx's own `Spi` takes a transaction id for anything that could write, which would make an empty poll
 //! write WAL. A plan kept here takes one only when a row really changes.
 
+mod guard;
 pub mod invalidation;
 pub mod lock;
 pub mod probe;
@@ -21,6 +22,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use steer::Steered;
 
+pub use guard::guarded;
 pub use rows::Rows;
 pub use time::{Timestamp, clock};
 
