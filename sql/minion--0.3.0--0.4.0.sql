@@ -6,6 +6,10 @@
 
 -- Jobs and their triggers.
 
+-- Of all columns: those that a BEFORE trigger of somebody else's changes are not among those that a statement names.
+CREATE OR REPLACE TRIGGER jobs_updated AFTER UPDATE ON minion.jobs
+FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
+
 -- Limits.
 
 -- Rights.

@@ -6,8 +6,8 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_inserted();
 CREATE TRIGGER jobs_added AFTER INSERT ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_added();
 
-CREATE TRIGGER jobs_updated
-AFTER UPDATE OF state, delayed, expires, parents, lax, parked_until, priority, queue, task ON minion.jobs
+-- Of all columns: those that a BEFORE trigger of somebody else's changes are not among those that a statement names.
+CREATE TRIGGER jobs_updated AFTER UPDATE ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
 
 CREATE TRIGGER jobs_deleted AFTER DELETE ON minion.jobs

@@ -71,6 +71,10 @@ pub enum Error {
     NoTimeZone { name: String },
     /// A cron expression that means nothing, or no time.
     InvalidCron { cron: String, reason: String },
+    /// A column that may not be NULL, but for a constraint that was taken away.
+    NullInColumn { column: &'static str },
+    /// A trigger function of ours on another table, or for another event, than it is made for.
+    NoSuchTrigger,
     /// The session has loaded a library that is older than the extension's SQL.
     OldLibrary { library: &'static str, extension: String },
     /// A statement of ours that the server would not run; never the caller's fault.
@@ -103,6 +107,8 @@ impl Error {
         match self {
             Self::Null { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NotRegistered { .. } | Self::NoJob { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Self::NullInColumn { .. } => ERRCODE_NOT_NULL_VIOLATION,
+            Self::NoSuchTrigger => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Self::NeverIssued { .. }
             | Self::Value { .. }
             | Self::NoFilter
@@ -145,6 +151,10 @@ impl Error {
                 format!("schedule {name} can be neither added nor changed")
             }
             Self::KeyTaken { key } => format!("unique_key {key} is taken"),
+            Self::NullInColumn { column } => format!("column {column} of minion.jobs is NULL"),
+            Self::NoSuchTrigger => {
+                "a trigger function of minion was called for another table or event".into()
+            }
             Self::NoJob { id } => format!("job {id} does not exist"),
             Self::InvalidCron { cron, reason } => format!("invalid cron {cron}: {reason}"),
             Self::OldLibrary { library, extension } => {
@@ -197,6 +207,12 @@ impl Error {
             Self::KeyTaken { .. } => "Try again, or look for the job that has the key.",
             Self::NoJob { .. } => {
                 "It was removed, or its id is wrong; list_jobs shows what there is."
+            }
+            Self::NullInColumn { .. } => {
+                "Set the column, and make it NOT NULL again, as CREATE EXTENSION made it."
+            }
+            Self::NoSuchTrigger => {
+                "Drop the trigger: these functions serve the triggers that CREATE EXTENSION has made."
             }
             Self::InvalidCron { .. } => {
                 "Use five fields (minute, hour, day of month, month, day of week), for example \

@@ -43,7 +43,7 @@ fn lanes() -> TableIterator<
             database_name(table.database),
             Some(queue),
             Some(task),
-            known.then_some(!bound.rank),
+            bound.rank().filter(|_| known).map(|rank| !rank),
             known.then_some(bound.id),
             Some(bound == Position::END),
             (due > Timestamp(i64::MIN)).then(|| due.shown()),

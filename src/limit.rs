@@ -6,14 +6,20 @@
 
 use crate::error::Error;
 use crate::job::argument::{given, name, positive_span};
-use crate::job::remove_surplus;
+use crate::job::give_places;
+use crate::shared::wake::Pauses;
 use crate::statement::invalidation;
-use crate::statement::lock::{lock_limits, try_lock_limits};
+use crate::statement::lock::{LimitLock, lock_limits, lock_to_write, try_lock_limits};
 use crate::statement::value::interval_text;
 use crate::statement::{Session, Statement, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::time::Duration;
+
+/// How often, and how long at most in between, repair tries to have a limit's places alone.
+const TRIES: usize = 20;
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Each slot is a row.
 const MOST: i32 = 100_000;
@@ -40,6 +46,17 @@ static REMOVE_ACTIVE_SLOTS: Statement = Statement::latest(
         WHERE queue = $1 AND task = $2
         FOR UPDATE SKIP LOCKED))",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+
+/// Free ones beyond a limit.
+static REMOVE_SURPLUS: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
+        SELECT number
+        FROM minion.active_slots
+        WHERE queue = $1 AND task = $2 AND number >= $3 AND job IS NULL
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
 static REMOVE_START_SLOTS: Statement = Statement::new(
@@ -103,45 +120,6 @@ static TAKE_FROM_SURPLUS: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
 );
 
-/// Into free slots, as far as there are any, and the others beyond the limit. Slots that a claim has locked
-/// are passed over. $3 the limit, $4 the jobs; one of them may have got a slot meanwhile.
-static GIVE_SLOTS: Statement = Statement::latest(
-    "WITH free AS MATERIALIZED (
-        SELECT number
-        FROM minion.active_slots
-        WHERE queue = $1 AND task = $2 AND job IS NULL AND number < $3
-        ORDER BY number
-        LIMIT pg_catalog.cardinality($4)
-        FOR UPDATE SKIP LOCKED
-    ), numbered AS (
-        SELECT number, pg_catalog.row_number() OVER (ORDER BY number) AS place FROM free
-    ), job AS (
-        SELECT id, pg_catalog.row_number() OVER (ORDER BY id) AS place
-        FROM pg_catalog.unnest($4) AS given (id)
-        WHERE NOT EXISTS (
-            SELECT
-            FROM minion.active_slots AS slot
-            WHERE slot.queue = $1 AND slot.task = $2 AND slot.job = given.id)
-    ), into_free AS (
-        UPDATE minion.active_slots AS slot
-        SET job = job.id
-        FROM numbered
-        JOIN job ON job.place = numbered.place
-        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = numbered.number
-        RETURNING slot.job
-    )
-    INSERT INTO minion.active_slots (queue, task, number, job)
-    SELECT $1, $2,
-        ((SELECT GREATEST(pg_catalog.max(slot.number), $3 - 1)
-         FROM minion.active_slots AS slot
-         WHERE slot.queue = $1 AND slot.task = $2)
-        + pg_catalog.row_number() OVER (ORDER BY job.id))::pg_catalog.int4,
-        job.id
-    FROM job
-    WHERE job.place > (SELECT pg_catalog.count(*) FROM numbered)",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
-);
-
 /// The starts that count longest go into the slots that stay.
 static KEEP_STARTS: Statement = Statement::latest(
     "WITH latest AS (
@@ -189,8 +167,10 @@ static FREE_SLOTS: Statement = Statement::latest(
     &[pg_sys::TEXTOID],
 );
 
-static RULES: Statement =
-    Statement::latest("SELECT queue, task, max_active, max_starts FROM minion.limit_rules", &[]);
+static RULES: Statement = Statement::latest(
+    "SELECT queue, task, max_active, max_starts, per FROM minion.limit_rules",
+    &[],
+);
 
 /// What a limit says, checked.
 struct Limit<'a> {
@@ -234,7 +214,10 @@ impl<'a> Limit<'a> {
 
     fn set(&self, session: &Session) -> Result<(), Error> {
         lock_limits();
+        lock_to_write(c"active_slots");
+        lock_to_write(c"start_slots");
         let (queue, task) = (self.queue, self.task);
+        let _places = LimitLock::alone(queue, task);
         match (self.max_active, self.max_starts) {
             (None, None) => session.run(&REMOVE, params![queue, task])?,
             (active, starts) => {
@@ -246,7 +229,7 @@ impl<'a> Limit<'a> {
             Some(most) => {
                 session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
                 session.run(&FREE_SLOTS, params!["active"])?;
-                remove_surplus(session, queue, task, most)?;
+                session.run(&REMOVE_SURPLUS, params![queue, task, most])?;
                 count_active(session, &LOCK_WITHOUT_SLOT, queue, task, most)?;
             }
         }
@@ -277,12 +260,13 @@ fn count_active(
     if !without.is_empty() {
         // A copy: an array is handed over once.
         session.run(&TAKE_FROM_SURPLUS, params![queue, task, most, without.clone()])?;
-        session.run(&GIVE_SLOTS, params![queue, task, most, without])?;
+        give_places(session, queue, task, most, without)?;
     }
     Ok(())
 }
 
-/// Sets right what nobody told of, for repair. Waits for nobody.
+/// Sets right what nobody told of, for repair. Waits for nobody: a limit that claims are at all the time has
+/// its turn the next time.
 pub fn recount(session: &Session) -> Result<(), Error> {
     if !invalidation::exist() {
         return Ok(());
@@ -294,20 +278,37 @@ pub fn recount(session: &Session) -> Result<(), Error> {
     if !try_lock_limits() {
         return Ok(());
     }
+    lock_to_write(c"active_slots");
+    lock_to_write(c"start_slots");
     session.run(&FREE_SLOTS, params!["active"])?;
     for row in 0..rules.count() {
         let queue: &str = rules.get(row, 1).expect("queue is NOT NULL");
         let task: &str = rules.get(row, 2).expect("task is NOT NULL");
+        let Some(_places) = alone(queue, task) else { continue };
         // A rule that plain SQL has made has no slots yet.
         if let Some(most) = rules.get::<i32>(row, 3) {
             session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
+            session.run(&REMOVE_SURPLUS, params![queue, task, most])?;
             count_active(session, &TRY_LOCK_WITHOUT_SLOT, queue, task, most)?;
         }
-        if let Some(most) = rules.get::<i32>(row, 4) {
+        if let Some((most, per)) = rules.get::<i32>(row, 4).zip(rules.get::<Interval>(row, 5)) {
             session.run(&ADD_START_SLOTS, params![queue, task, most])?;
+            session.run(&SHORTEN, params![queue, task, per])?;
         }
     }
     Ok(())
+}
+
+/// The places of a limit, as soon as no claim is at them for a moment.
+fn alone(queue: &str, task: &str) -> Option<LimitLock> {
+    let mut pauses = Pauses::new();
+    for _ in 0..TRIES {
+        if let Some(alone) = LimitLock::alone_at_once(queue, task) {
+            return Some(alone);
+        }
+        pauses.pause(PATIENCE);
+    }
+    None
 }
 
 /// Limits how many jobs of a task may be active at once, or start within a time, in one queue or in all.

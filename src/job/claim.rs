@@ -6,11 +6,12 @@
 use super::lanes::{Front, Head, Source, read_lane};
 use super::limits::{Full, Rule, Rules, Slots};
 use super::look::{Lanes, Look};
-use super::take::{Claimed, STATEMENT_LIMIT, TAKE_ID, claimed};
+use super::parked::BATCH;
+use super::take::{Claimed, Taken, take_id};
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;
-use crate::statement::{Session, Statement, Timestamp, params, tentative};
+use crate::statement::{Session, Statement, Timestamp, check_for_interrupts, clock, params};
 use pgrx::pg_sys;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -39,13 +40,35 @@ pub struct Outcome {
     pub was_limited: bool,
 }
 
-/// Claims up to `max_jobs` jobs, best first. `holding`: what this call locks besides stays locked after it,
-/// so it may lock nothing but the jobs it returns.
+/// What a claim may lock besides the jobs that it returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum MayLock {
+    /// Nothing stays locked after it: batches of jobs that are due or misplaced.
+    Many,
+    /// What it locks stays locked for longer than the call: what such calls are likely to claim next.
+    Few,
+    /// It is in a transaction block, or may be followed by a wait.
+    Nothing,
+}
+
+impl MayLock {
+    /// How many jobs that are due, of those that one statement may lock.
+    fn due(self, max_jobs: usize) -> usize {
+        const FEW: usize = 32;
+        match self {
+            Self::Many => BATCH,
+            Self::Few => (FEW + max_jobs).min(BATCH),
+            Self::Nothing => 0,
+        }
+    }
+}
+
+/// Claims up to `max_jobs` jobs, best first.
 pub fn claim(
     session: &Session,
     wanted: &Wanted,
     now: Timestamp,
-    holding: bool,
+    may_lock: MayLock,
 ) -> Result<Outcome, Error> {
     let rules = Rules::now(session)?;
     let unpaused = match rules.paused.is_empty() {
@@ -58,7 +81,7 @@ pub fn claim(
         lanes: unpaused.as_ref().unwrap_or(&wanted.lanes),
         rules: &rules,
         now,
-        holding,
+        batch: may_lock.due(wanted.max_jobs),
     };
     if let Some(id) = wanted.id {
         return claim.one(id);
@@ -91,14 +114,14 @@ struct Claim<'a> {
     lanes: &'a Lanes,
     rules: &'a Rules,
     now: Timestamp,
-    holding: bool,
+    /// How many jobs one statement may lock besides those that are returned.
+    batch: usize,
 }
 
 impl Claim<'_> {
     /// A certain job, if it can run.
     fn one(&self, id: i64) -> Result<Outcome, Error> {
-        let Claim { session, wanted, now, .. } = *self;
-        let Lanes { queues, tasks, .. } = self.lanes;
+        let Claim { session, wanted, .. } = *self;
         let mut rules = Vec::new();
         if self.rules.has_limits() {
             let rows = session.run(&LANE_OF_ID, params![id])?;
@@ -106,43 +129,34 @@ impl Claim<'_> {
                 rules = self.rules.of(&read_lane(&rows, 0));
             }
         }
-        let params = params![now, wanted.worker, id, *queues, *tasks, wanted.worst];
         let mut outcome = Outcome::default();
-        let take = || Ok(claimed(session, &session.run(&TAKE_ID, params)?));
+        let take = || take_id(session, wanted.worker, id, self.lanes, wanted.worst);
         outcome.jobs = match rules.is_empty() {
             true => take()?,
             false => {
-                let (jobs, full) = self.within(&rules, take)?;
-                outcome.was_limited = full.is_some();
-                jobs
+                let within = self.within(&rules, take)?;
+                outcome.was_limited = within.is_err();
+                within.unwrap_or_default()
             }
         };
         Ok(outcome)
     }
 
-    /// Takes one job if its limits allow that, else says which one does not. Where locks outlast the call,
-    /// what it took for a job that it did not get is given back.
+    /// Takes one job if its limits allow that, else says which one does not.
     fn within(
         &self,
         rules: &[Rc<Rule>],
         take: impl FnOnce() -> Result<Vec<Claimed>, Error>,
-    ) -> Result<(Vec<Claimed>, Option<Full>), Error> {
-        let mut full = None;
-        let attempt = || {
-            let slots = match Slots::lock(self.session, rules, self.now)? {
-                Ok(slots) => slots,
-                Err(reached) => {
-                    full = Some(reached);
-                    return Ok(None);
-                }
-            };
-            let jobs = take()?;
-            let Some(job) = jobs.first() else { return Ok(None) };
-            slots.take(self.session, job.id, self.now)?;
-            Ok(Some(jobs))
+    ) -> Result<Result<Vec<Claimed>, Full>, Error> {
+        let slots = match Slots::lock(rules, clock()) {
+            Ok(slots) => slots,
+            Err(reached) => return Ok(Err(reached)),
         };
-        let jobs = if self.holding { tentative(attempt) } else { attempt() }?;
-        Ok((jobs.unwrap_or_default(), full))
+        let jobs = take()?;
+        if let Some(job) = jobs.first() {
+            slots.take(self.session, job.id, clock())?;
+        }
+        Ok(Ok(jobs))
     }
 
     /// The lanes' heads, and due jobs among them.
@@ -151,9 +165,9 @@ impl Claim<'_> {
         let mut look = lanes.look(session, now, wanted.worst)?;
         outcome.saw_jobs = !look.due.is_empty();
         let verify = look.verify.take();
-        if outcome.saw_jobs && !self.holding {
+        if outcome.saw_jobs && self.batch > 0 {
             for lane in &look.due {
-                lane.free_due(session, now, wanted.max_jobs)?;
+                lane.free_due(session, now, self.batch, wanted.max_jobs)?;
             }
             look = Look { due: Vec::new(), ..lanes.look(session, now, wanted.worst)? };
         }
@@ -172,7 +186,7 @@ impl Claim<'_> {
     }
 
     fn end(&self) -> Position {
-        Position { rank: self.wanted.worst, id: i64::MAX }
+        Position::after(self.wanted.worst)
     }
 
     /// The best jobs of all lanes.
@@ -184,6 +198,7 @@ impl Claim<'_> {
         let mut full: Vec<Rc<Rule>> = Vec::new();
         let mut sweeps = SWEEPS;
         while outcome.jobs.len() < wanted.max_jobs {
+            check_for_interrupts();
             let Some(best) = heads.pop() else { break };
             match best.front {
                 Front::Unseen(reading) => {
@@ -197,9 +212,9 @@ impl Claim<'_> {
                 }
                 Front::Job { misplaced: true } => {
                     outcome.saw_jobs = true;
-                    if sweeps > 0 && !self.holding {
+                    if sweeps > 0 && self.batch > 0 {
                         sweeps -= 1;
-                        best.lane.sweep(session, now, best.position, end)?;
+                        best.lane.sweep(session, now, best.position, end, self.batch)?;
                     }
                     heads.extend(best.claimable(session, now, best.position, end)?);
                     continue;
@@ -213,34 +228,33 @@ impl Claim<'_> {
             }
             // Two heads stand at one place when a job was moved between two looks; each step must get on.
             let second = heads.peek().map_or(end, |head| head.position);
-            let limit = second.max(best.position.next()).min(end).within(best.position.rank);
-            let mut most = wanted.max_jobs - outcome.jobs.len();
+            let limit = second.max(best.position.next()).min(end).min(best.position.end_of_rank());
+            let missing = wanted.max_jobs - outcome.jobs.len();
             let taken = match rules.is_empty() {
-                true => best.take(session, wanted.worker, now, limit, most)?,
+                true => best.take(session, wanted.worker, limit, missing)?,
                 false => {
-                    most = 1;
-                    let take = || best.take(session, wanted.worker, now, limit, most);
-                    let (taken, reached) = self.within(&rules, take)?;
-                    if let Some(reached) = reached {
-                        // The lane is left alone, and others under the same limit.
-                        full.push(reached.rule);
-                        outcome.was_limited = true;
-                        outcome.saw_jobs |= reached.is_busy;
-                        continue;
+                    let mut rest = limit;
+                    let one = self.within(&rules, || {
+                        let taken = best.take(session, wanted.worker, limit, 1)?;
+                        rest = taken.rest;
+                        Ok(taken.jobs)
+                    })?;
+                    match one {
+                        Ok(jobs) => Taken { jobs, rest },
+                        Err(reached) => {
+                            // The lane is left alone, and others under the same limit.
+                            full.push(reached.rule);
+                            outcome.was_limited = true;
+                            outcome.saw_jobs |= reached.is_busy;
+                            continue;
+                        }
                     }
-                    taken
                 }
             };
             outcome.saw_jobs = true;
-            let from = match taken.last() {
-                Some(last) if taken.len() == most => last.position().next(),
-                // The statement's own LIMIT ended it, not the stretch.
-                Some(_) if taken.len() >= STATEMENT_LIMIT => best.position,
-                _ => limit,
-            };
-            outcome.jobs.extend(taken);
-            if outcome.jobs.len() < wanted.max_jobs && from < end {
-                heads.extend(best.next(session, now, from, end)?);
+            outcome.jobs.extend(taken.jobs);
+            if outcome.jobs.len() < wanted.max_jobs && taken.rest < end {
+                heads.extend(best.next(session, now, taken.rest, end)?);
             }
         }
         Ok(outcome)

@@ -1,16 +1,19 @@
 //! dequeue: claims jobs for a worker, and waits for one if asked to.
 
 use super::argument::{given, positive_span};
-use super::claim::{Wanted, claim};
+use super::claim::{MayLock, Wanted, claim};
 use super::limits::Rules;
 use super::look::Lanes;
 use super::take::Claimed;
 use crate::error::Error;
 use crate::shared::waiters::Waiting;
 use crate::shared::wake::Pauses;
-use crate::statement::lock::lock_waiting_worker;
+use crate::statement::call::{in_transaction_block, is_whole_transaction};
+use crate::statement::lock::{lock_to_write, lock_waiting_worker};
 use crate::statement::value::{Array, Jsonb, TextArray};
-use crate::statement::{Session, clock, in_transaction_block, snapshot_is_fixed};
+use crate::statement::{
+    Session, attempt, clock, doubt_version, must_be_writable, snapshot_is_fixed,
+};
 use crate::worker;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -24,8 +27,8 @@ use std::time::{Duration, Instant};
 /// most so many. Returns them best first (priority DESC, id ASC), or no row.
 ///
 /// Raises 42704 for a worker that is not registered, 22004 for a NULL other than `id`, `min_priority` and
-/// `tasks`, 22023 for a bad number, 0A000 for a wait under a fixed snapshot. While it waits, the caller's
-/// transaction and snapshot stay open. Semantics: Minion's `dequeue`.
+/// `tasks`, 22023 for a bad number, 0A000 for a wait under a fixed snapshot, 25006 where nothing may be written.
+/// While it waits, the caller's transaction and snapshot stay open. Semantics: Minion's `dequeue`.
 #[pg_extern]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 fn dequeue(
@@ -36,6 +39,7 @@ fn dequeue(
     queues: default!(Option<TextArray>, "'{default}'"),
     tasks: default!(Option<TextArray>, "NULL"),
     max_jobs: default!(Option<i32>, "1"),
+    call: pg_sys::FunctionCallInfo,
 ) -> Result<
     TableIterator<
         'static,
@@ -64,7 +68,13 @@ fn dequeue(
     if !wait.is_zero() && snapshot_is_fixed() {
         return Err(Error::WaitNeedsReadCommitted { function: "dequeue" }.into());
     }
-    let jobs = claim_within(&wanted, wait)?;
+    must_be_writable(c"minion.dequeue()");
+    let may_lock = match in_transaction_block() {
+        true => MayLock::Nothing,
+        false if is_whole_transaction(call) => MayLock::Many,
+        false => MayLock::Few,
+    };
+    let jobs = claim_within(&wanted, wait, may_lock)?;
     Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
 }
 
@@ -72,7 +82,7 @@ fn dequeue(
 const LIMITED: Duration = Duration::from_millis(100);
 
 /// Claims at once if it can, else whenever a job comes within `wait`.
-fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> {
+fn claim_within(wanted: &Wanted, wait: Duration, may_lock: MayLock) -> Result<Vec<Claimed>, Error> {
     let begin = Instant::now();
     let mut pauses = Pauses::new();
     let mut waiting = None;
@@ -83,20 +93,29 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
         if woken {
             Rules::doubt();
         }
+        if said_so {
+            doubt_version();
+        }
         let looked = clock();
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;
-        let holding = in_transaction_block() || !last;
-        let outcome = Session::with(|session| {
-            worker::must_be_registered(session, wanted.worker)?;
-            let outcome = claim(session, wanted, clock(), holding)?;
-            if !outcome.jobs.is_empty() && !last && !in_transaction_block() {
-                wanted.lanes.free_due(session, clock())?;
-            }
-            Ok(outcome)
+        let may_lock_now = if last { may_lock } else { MayLock::Nothing };
+        let mut was_limited = false;
+        let claimed = attempt(|| {
+            lock_to_write(c"jobs");
+            let outcome = Session::with(|session| {
+                worker::must_be_registered(session, wanted.worker)?;
+                let outcome = claim(session, wanted, clock(), may_lock_now)?;
+                if !outcome.jobs.is_empty() && !last && may_lock == MayLock::Many {
+                    wanted.lanes.free_due(session, clock())?;
+                }
+                Ok(outcome)
+            })?;
+            was_limited = outcome.was_limited;
+            Ok((!outcome.jobs.is_empty()).then_some(outcome.jobs))
         })?;
-        if !outcome.jobs.is_empty() || last {
-            return Ok(outcome.jobs);
+        if last || claimed.is_some() {
+            return Ok(claimed.unwrap_or_default());
         }
         if !said_so {
             lock_waiting_worker(wanted.worker);
@@ -113,7 +132,7 @@ fn claim_within(wanted: &Wanted, wait: Duration) -> Result<Vec<Claimed>, Error> 
                 }
                 match busy {
                     // Time alone may lift a limit, and nobody tells of it.
-                    true if outcome.was_limited => waiting.sleep(left.min(LIMITED), looked),
+                    true if was_limited => waiting.sleep(left.min(LIMITED), looked),
                     true => waiting.sleep(pauses.next(left), looked),
                     false => {
                         pauses = Pauses::seldom();

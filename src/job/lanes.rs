@@ -35,7 +35,8 @@ pub struct Head {
 pub enum Front {
     /// Nobody has looked yet; shared memory says that nothing is before it.
     Unseen(Reading),
-    /// A job stands there. Misplaced: it is expired, or has a parent that was retried after it was freed.
+    /// A job stands there. Misplaced: it is expired, or has a parent that was retried after it was freed, or a
+    /// trigger of somebody's has delayed it after ours had placed it.
     Job { misplaced: bool },
 }
 
@@ -79,7 +80,11 @@ pub(super) use blocked;
 /// Whether `job`, which stands among the ready ones, can't run at $1.
 macro_rules! misplaced {
     () => {
-        concat!("((job.expires IS NOT NULL AND job.expires <= $1) OR ", blocked!(), ")")
+        concat!(
+            "(job.delayed > $1 OR (job.expires IS NOT NULL AND job.expires <= $1) OR ",
+            blocked!(),
+            ")"
+        )
     };
 }
 pub(super) use misplaced;
@@ -111,12 +116,12 @@ macro_rules! parked {
 }
 pub(super) use parked;
 
-/// The stretch of a lane from one position up to, not including, another.
+/// The stretch of a lane from one position to another.
 macro_rules! stretch {
     () => {
         "job.queue = $2 AND job.task = $3
          AND (~job.priority, job.id) >= ($4, $5)
-         AND (~job.priority, job.id) < ($6, $7)"
+         AND (~job.priority, job.id) <= ($6, $7)"
     };
 }
 pub(super) use stretch;
@@ -362,10 +367,15 @@ static FIRST_PARKED: Statement = Statement::new(
 .in_index_order();
 
 impl Lane {
-    /// The parameters of [`STRETCH_TYPES`].
+    /// The parameters of [`STRETCH_TYPES`] for the jobs from one position up to, not including, another.
     pub fn stretch(&self, now: Timestamp, from: Position, to: Position) -> Vec<Param> {
         let (queue, task) = (self.queue.as_str(), self.task.as_str());
-        params![now, queue, task, from.rank, from.id, to.rank, to.id].into()
+        // No job has a place that is no rank's: the stretch is empty.
+        let (from, to) = match (from.rank(), to.previous().map(|last| (last.rank(), last.id))) {
+            (Some(rank), Some((Some(last_rank), last))) => ((rank, from.id), (last_rank, last)),
+            _ => ((i32::MAX, i64::MAX), (i32::MIN, i64::MIN)),
+        };
+        params![now, queue, task, from.0, from.1, to.0, to.1].into()
     }
 
     /// When the first parked job is due, INFINITY if none waits for a time.
@@ -385,10 +395,11 @@ impl Lane {
         from: Position,
         to: Position,
     ) -> Result<Option<Head>, Error> {
-        match probe::first_ready(&self.queue, &self.task, (from.rank, from.id), now) {
+        let Some(rank) = from.rank() else { return Ok(None) };
+        match probe::first_ready(&self.queue, &self.task, (rank, from.id), now) {
             Some(None) => return Ok(None),
             Some(Some(job)) if !job.may_be_misplaced => {
-                let position = Position { rank: job.rank, id: job.id };
+                let position = Position::new(job.rank, job.id);
                 let front = Front::Job { misplaced: false };
                 let head = Head { position, lane: self.clone(), source: Source::Ready, front };
                 return Ok(Some(head).filter(|head| head.position < to));
@@ -411,13 +422,14 @@ pub fn read_lane(rows: &Rows, row: usize) -> Lane {
 pub fn read_head(rows: &Rows, row: usize) -> Head {
     Head {
         lane: read_lane(rows, row),
-        position: Position {
-            rank: rows.get(row, 3).expect("priority is NOT NULL"),
-            id: rows.get(row, 4).expect("id is NOT NULL"),
-        },
+        position: Position::new(
+            rows.get(row, 3).expect("priority is NOT NULL"),
+            rows.get(row, 4).expect("id is NOT NULL"),
+        ),
         source: Source::Ready,
         front: Front::Job {
-            misplaced: rows.get(row, 5).expect("OR of expressions that are not NULL"),
+            // NULL where a constraint of the table was taken away: it can't be claimed.
+            misplaced: rows.get(row, 5).unwrap_or(true),
         },
     }
 }

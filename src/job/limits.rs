@@ -2,14 +2,17 @@
 //!
 //! Each backend keeps in mind what is paused and limited, and is told by the server's invalidation messages
 //! when that changes, so that a claim where nothing is limited pays for one comparison. Under a limit it
-//! takes a slot before it takes a job: a row of `minion.active_slots` or `minion.start_slots`, locked with
-//! SKIP LOCKED, so that a claim that has not committed counts as well, and none waits for another. When the
-//! job is not active any more, a trigger gives the slot back.
+//! finds a place before it takes a job: a row of `minion.active_slots` or `minion.start_slots`, under a lock
+//! that lasts until the job is written into it, or could not be had. A claim that has not committed counts as
+//! well, for its place is seen to be about to change; none waits for another; and one that comes to nothing
+//! has changed nothing, in a transaction block as elsewhere. When the job is not active any more, a trigger
+//! gives the place back.
 //!
 //! All of this is done as the tables' owner: a worker can't be trusted with its own limit.
 
 use crate::error::Error;
 use crate::shared::lane::Lane;
+use crate::statement::lock::{LimitLock, PlaceLock, lock_limits, lock_to_write};
 use crate::statement::probe::slots::{self, Slot};
 use crate::statement::{
     Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
@@ -25,13 +28,6 @@ static PAUSED: Statement = Statement::latest("SELECT queue FROM minion.paused_qu
 static RULES: Statement = Statement::latest(
     "SELECT queue, task, max_active, max_starts, per FROM minion.limit_rules",
     &[],
-);
-
-/// Locked ones beyond a limit.
-static REMOVE_SURPLUS: Statement = Statement::latest(
-    "DELETE FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND number = ANY ($3) AND job IS NULL",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4ARRAYOID],
 );
 
 static TAKE_ACTIVE: Statement = Statement::latest(
@@ -55,7 +51,17 @@ static FREE: Statement = Statement::latest(
     &[pg_sys::INT8OID],
 );
 
-/// A job that stands beyond the limit gets the slot, so that the ones beyond it empty. The job is locked too:
+/// A place beyond the limit, which was lowered, ends with its job.
+static REMOVE_BEYOND: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots AS slot
+    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = $3 AND EXISTS (
+        SELECT
+        FROM minion.limit_rules AS rule
+        WHERE rule.queue = $1 AND rule.task = $2 AND rule.max_active <= $3)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+/// A job that stands beyond the limit gets the slot, so that the ones beyond it go. The job is locked too:
 /// who is ending it has its slot from a snapshot, and must look again.
 static REFILL: Statement = Statement::latest(
     "WITH surplus AS MATERIALIZED (
@@ -69,16 +75,54 @@ static REFILL: Statement = Statement::latest(
         LIMIT 1
         FOR NO KEY UPDATE OF slot, job SKIP LOCKED
     ), moved AS (
-        UPDATE minion.active_slots AS slot
-        SET job = NULL
-        FROM surplus
-        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = surplus.number
+        DELETE FROM minion.active_slots AS slot
+        WHERE slot.queue = $1 AND slot.task = $2
+          AND slot.number = (SELECT surplus.number FROM surplus)
     )
     UPDATE minion.active_slots AS slot
     SET job = surplus.job
     FROM surplus
     WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = $3",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+/// Into free slots, as far as there are any, and the others beyond the limit. Slots that a claim has locked
+/// are passed over. $3 the limit, $4 the jobs; one of them may have got a slot meanwhile.
+static GIVE_SLOTS: Statement = Statement::latest(
+    "WITH free AS MATERIALIZED (
+        SELECT number
+        FROM minion.active_slots
+        WHERE queue = $1 AND task = $2 AND job IS NULL AND number < $3
+        ORDER BY number
+        LIMIT pg_catalog.cardinality($4)
+        FOR UPDATE SKIP LOCKED
+    ), numbered AS (
+        SELECT number, pg_catalog.row_number() OVER (ORDER BY number) AS place FROM free
+    ), job AS (
+        SELECT id, pg_catalog.row_number() OVER (ORDER BY id) AS place
+        FROM pg_catalog.unnest($4) AS given (id)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM minion.active_slots AS slot
+            WHERE slot.queue = $1 AND slot.task = $2 AND slot.job = given.id)
+    ), into_free AS (
+        UPDATE minion.active_slots AS slot
+        SET job = job.id
+        FROM numbered
+        JOIN job ON job.place = numbered.place
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = numbered.number
+        RETURNING slot.job
+    )
+    INSERT INTO minion.active_slots (queue, task, number, job)
+    SELECT $1, $2,
+        ((SELECT GREATEST(pg_catalog.max(slot.number), $3 - 1)
+         FROM minion.active_slots AS slot
+         WHERE slot.queue = $1 AND slot.task = $2)
+        + pg_catalog.row_number() OVER (ORDER BY job.id))::pg_catalog.int4,
+        job.id
+    FROM job
+    WHERE job.place > (SELECT pg_catalog.count(*) FROM numbered)",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
 );
 
 /// How many jobs of a queue, a task, or a task in a queue may run.
@@ -162,11 +206,13 @@ impl Rule {
     }
 }
 
-/// What one job needs to start under its limits, locked for it.
+/// What one job needs to start under its limits, locked for it until this is dropped.
 #[derive(Default)]
 pub struct Slots {
     active: Vec<(Rc<Rule>, i32)>,
     start: Vec<(Rc<Rule>, i32, Interval)>,
+    places: Vec<PlaceLock>,
+    limits: Vec<LimitLock>,
 }
 
 /// A limit that lets no job start.
@@ -177,40 +223,52 @@ pub struct Full {
 }
 
 impl Slots {
-    /// What one job needs, or the limit that is reached. Slots of others of its limits may be locked then.
-    pub fn lock(
-        session: &Session,
-        rules: &[Rc<Rule>],
-        now: Timestamp,
-    ) -> Result<Result<Self, Full>, Error> {
+    /// What one job needs, or the limit that is reached.
+    pub fn lock(rules: &[Rc<Rule>], now: Timestamp) -> Result<Self, Full> {
         as_owner_of_jobs(|| {
+            lock_to_write(c"active_slots");
+            lock_to_write(c"start_slots");
             let mut slots = Self::default();
             for rule in rules {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
+                let full = |is_busy| Full { rule: rule.clone(), is_busy };
+                // Somebody is changing it.
+                let limit = LimitLock::together(queue, task).ok_or_else(|| full(true))?;
+                slots.limits.push(limit);
                 if let Some(most) = rule.max_active {
-                    // Beyond the limit, which was lowered, is an active job, or a claim under way.
-                    let over = slots::has_active_slots(queue, task, most)
-                        && (!remove_surplus(session, queue, task, most)?
-                            || slots::has_active_slots(queue, task, most));
-                    let slot = match over {
+                    // A place beyond the limit, which was lowered, is that of an active job, or of a claim
+                    // under way.
+                    let slot = match slots::is_any_taken(queue, task, most) {
                         true => Slot::None,
                         false => slots::lock_active_slot(queue, task, most),
                     };
-                    let Slot::Locked(number) = slot else { return Ok(Err(full(rule, &slot))) };
+                    let number = slots.keep(slot).map_err(full)?;
                     slots.active.push((rule.clone(), number));
                 }
                 if let Some((most, per)) = rule.starts {
                     let slot = slots::lock_start_slot(queue, task, now, most);
-                    let Slot::Locked(number) = slot else { return Ok(Err(full(rule, &slot))) };
+                    let number = slots.keep(slot).map_err(full)?;
                     slots.start.push((rule.clone(), number, per));
                 }
             }
-            Ok(Ok(slots))
+            Ok(slots)
         })
     }
 
+    /// The number of a place that was found, or whether others are at those that there are.
+    fn keep(&mut self, slot: Slot) -> Result<i32, bool> {
+        match slot {
+            Slot::Locked(place, number) => {
+                self.places.push(place);
+                Ok(number)
+            }
+            Slot::Busy => Err(true),
+            Slot::None => Err(false),
+        }
+    }
+
     /// The job has started.
-    pub fn take(&self, session: &Session, job: i64, now: Timestamp) -> Result<(), Error> {
+    pub fn take(self, session: &Session, job: i64, now: Timestamp) -> Result<(), Error> {
         as_owner_of_jobs(|| {
             for (rule, number) in &self.active {
                 let params = params![rule.queue.as_str(), rule.task.as_str(), *number, job];
@@ -225,25 +283,6 @@ impl Slots {
     }
 }
 
-fn full(rule: &Rc<Rule>, slot: &Slot) -> Full {
-    Full { rule: rule.clone(), is_busy: matches!(slot, Slot::Busy) }
-}
-
-/// Takes away the slots beyond a limit that nobody has. Whether there were any.
-pub fn remove_surplus(
-    session: &Session,
-    queue: &str,
-    task: &str,
-    most: i32,
-) -> Result<bool, Error> {
-    let free = slots::lock_surplus_slots(queue, task, most);
-    let any = !free.is_empty();
-    if any {
-        session.run(&REMOVE_SURPLUS, params![queue, task, free])?;
-    }
-    Ok(any)
-}
-
 /// Gives back the slots of a job that is not active any more. Whether it had any. What the backend has in
 /// mind of limits has no say in this: a new one has given its slots before anybody is told of it.
 pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
@@ -253,8 +292,35 @@ pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
             let queue: &str = freed.get(row, 1).expect("queue is NOT NULL");
             let task: &str = freed.get(row, 2).expect("task is NOT NULL");
             let number: i32 = freed.get(row, 3).expect("number is NOT NULL");
-            session.run(&REFILL, params![queue, task, number])?;
+            if session.run(&REMOVE_BEYOND, params![queue, task, number])?.count() == 0 {
+                session.run(&REFILL, params![queue, task, number])?;
+            }
         }
         Ok(freed.count() > 0)
     })
+}
+
+/// Gives places to active jobs that have none, beyond the limit if there is no free one. To be called as the
+/// tables' owner, with the lock on all limits and the limit's own alone.
+pub fn give(
+    session: &Session,
+    queue: &str,
+    task: &str,
+    most: i32,
+    jobs: Vec<i64>,
+) -> Result<(), Error> {
+    session.run(&GIVE_SLOTS, params![queue, task, most, jobs]).map(drop)
+}
+
+/// Counts a job that has become active in a lane, or come into it, without a claim. It can't be refused.
+pub fn count(session: &Session, lane: &Lane, job: i64) -> Result<(), Error> {
+    for rule in Rules::now(session)?.of(lane) {
+        if let Some(most) = rule.max_active {
+            let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
+            lock_limits();
+            let _places = LimitLock::alone(queue, task);
+            as_owner_of_jobs(|| give(session, queue, task, most, vec![job]))?;
+        }
+    }
+    Ok(())
 }

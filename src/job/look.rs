@@ -84,7 +84,7 @@ impl Lanes {
                     look.due.push(lane.clone());
                 }
                 let (position, front) = (reading.bound, Front::Unseen(reading));
-                if position < Position::END && position.rank <= worst {
+                if position.rank().is_some_and(|rank| rank <= worst) {
                     look.heads.push(Head { position, lane, source: Source::Ready, front });
                 }
             }

@@ -13,10 +13,11 @@ mod limits;
 mod look;
 mod outcome;
 mod parked;
+mod placing;
 mod take;
 pub mod triggers;
 mod unique;
 
 pub use complete::fail;
-pub use limits::remove_surplus;
+pub use limits::give as give_places;
 pub use parked::place_due;

@@ -12,12 +12,11 @@ use super::lanes::{STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, st
 use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
-use crate::shared::wake::check_for_interrupts;
-use crate::statement::{Session, Statement, Timestamp, params};
+use crate::statement::{Session, Statement, Timestamp, check_for_interrupts, params};
 use pgrx::pg_sys;
 
 /// How many jobs one statement frees or parks.
-const BATCH: usize = 1_000;
+pub const BATCH: usize = 1_000;
 
 /// How many batches one attempt of a claim looks through for jobs that are not blocked: with a million
 /// children whose parents are not done, it goes on with the next one.
@@ -62,8 +61,8 @@ static LOCK_NEXT_DUE: Statement = Statement::new(
 )
 .in_index_order();
 
-/// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, or with a parent
-/// that was retried after they were freed.
+/// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, delayed since, or
+/// with a parent that was retried after they were freed.
 static LOCK_MISPLACED: Statement = Statement::new(
     concat!(
         "SELECT job.id
@@ -140,24 +139,32 @@ pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
 impl Lanes {
     /// Frees a batch of due jobs in each lane.
     pub fn free_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
-        self.due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, 1))
+        self.due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, BATCH, 1))
     }
 }
 
 impl Lane {
     /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
-    /// `enough` are ready: one call must not pay for a whole backlog that has come due.
-    pub fn free_due(&self, session: &Session, now: Timestamp, enough: usize) -> Result<(), Error> {
+    /// `enough` are ready: one call must not pay for a whole backlog that has come due. `batch`: how many are
+    /// locked at a time, [`BATCH`] at the most; fewer are one batch.
+    pub fn free_due(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        batch: usize,
+        enough: usize,
+    ) -> Result<(), Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
         let mut ready = 0;
         for _ in 0..BATCHES {
-            let ids: Vec<i64> = session.run(&LOCK_DUE, params)?.column(1);
+            let ids: Vec<i64> = session.run_at_most(&LOCK_DUE, params, batch)?.column(1);
             let count = ids.len();
             let placed = place(session, now, ids)?;
             ready += placed.iter().filter(|&&is_ready| is_ready).count();
             if count < BATCH || ready >= enough {
                 break;
             }
+            check_for_interrupts();
         }
         Ok(())
     }
@@ -189,8 +196,10 @@ impl Lane {
         now: Timestamp,
         from: Position,
         to: Position,
+        batch: usize,
     ) -> Result<(), Error> {
-        let ids = session.run(&LOCK_MISPLACED, &self.stretch(now, from, to))?.column(1);
+        let stretch = self.stretch(now, from, to);
+        let ids = session.run_at_most(&LOCK_MISPLACED, &stretch, batch)?.column(1);
         place(session, now, ids).map(drop)
     }
 }

@@ -1,11 +1,15 @@
 //! The jobs of one lane: the first that can run from a place on, and taking those up to another.
 
 use super::lanes::{Head, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch};
+use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::statement::value::Jsonb;
-use crate::statement::{Rows, Session, Statement, Timestamp, params, probe};
+use crate::statement::{
+    Rows, Session, Statement, Timestamp, check_for_interrupts, clock, guarded, params, probe,
+};
 use pgrx::pg_sys;
+use std::cell::RefCell;
 
 /// What it gets.
 pub struct Claimed {
@@ -18,7 +22,7 @@ pub struct Claimed {
 
 impl Claimed {
     pub fn position(&self) -> Position {
-        Position { rank: self.rank, id: self.id }
+        Position::new(self.rank, self.id)
     }
 }
 
@@ -38,11 +42,11 @@ macro_rules! claimable {
     };
 }
 
-/// Of one priority in a lane, from one id up to, not including, another. A comparison of (priority, id) pairs
+/// Of one priority in a lane, from one id to another. A comparison of (priority, id) pairs
 /// would not do as an end: the server's index scan goes on to the end of the priority after it has failed.
 macro_rules! same_rank {
     () => {
-        "job.queue = $2 AND job.task = $3 AND ~job.priority = $4 AND job.id >= $5 AND job.id < $6"
+        "job.queue = $2 AND job.task = $3 AND ~job.priority = $4 AND job.id >= $5 AND job.id <= $6"
     };
 }
 
@@ -141,7 +145,7 @@ static TAKE_LOCKED: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
 
-pub static TAKE_ID: Statement = Statement::new(
+static TAKE_ID: Statement = Statement::new(
     concat!(
         take!(),
         "$2
@@ -166,44 +170,79 @@ pub static TAKE_ID: Statement = Statement::new(
 );
 
 /// The LIMIT of the statements that lock.
-pub const STATEMENT_LIMIT: usize = 1_000;
+const STATEMENT_LIMIT: usize = 1_000;
+
+/// What was taken of a stretch, and where the rest of it begins.
+pub struct Taken {
+    pub jobs: Vec<Claimed>,
+    pub rest: Position,
+}
 
 impl Head {
-    /// Claims at most `missing` jobs between the head and `limit`, which has the same rank.
+    /// Claims at most `missing` jobs between the head and `limit`, which is not after the end of its rank.
     pub fn take(
         &self,
         session: &Session,
         worker: i64,
-        now: Timestamp,
         limit: Position,
         missing: usize,
-    ) -> Result<Vec<Claimed>, Error> {
-        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
-        let Position { rank, id } = self.position;
-        if missing == 1 && self.source == Source::Ready {
-            match probe::lock_first_ready(queue, task, (rank, id), limit.id, now) {
-                Some(Some(id)) => {
-                    let params = params![now, worker, id];
-                    return Ok(claimed(session, &session.run(&TAKE_LOCKED, params)?));
-                }
-                Some(None) => return Ok(Vec::new()),
-                None => {}
-            }
+    ) -> Result<Taken, Error> {
+        if missing == 1
+            && self.source == Source::Ready
+            && let Some(taken) = self.take_one(session, worker, limit)?
+        {
+            return Ok(taken);
         }
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let Some((rank, last)) = self.stretch_to(limit) else { return Ok(Taken::none(limit)) };
         let lock = match self.source {
             Source::Ready => &LOCK_READY,
             Source::Due => &LOCK_DUE,
         };
-        let ids: Vec<i64> = session
-            .run_at_most(lock, params![now, queue, task, rank, id, limit.id], missing)?
-            .column(1);
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut jobs = claimed(session, &session.run(&TAKE, params![now, worker, ids])?);
+        let params = params![clock(), queue, task, rank, self.position.id, last];
+        let ids: Vec<i64> = session.run_at_most(lock, params, missing)?.column(1);
+        let rest = match ids.last() {
+            // It was not the stretch that ended there.
+            Some(&id) if ids.len() >= missing.min(STATEMENT_LIMIT) => {
+                Position::new(rank, id).next()
+            }
+            _ => limit,
+        };
+        let mut jobs = take_locked(session, worker, ids)?;
         // UPDATE returns rows in any order.
         jobs.sort_unstable_by_key(Claimed::position);
-        Ok(jobs)
+        Ok(Taken { jobs, rest })
+    }
+
+    /// The same for one job, without a statement that looks for it; None if one has to.
+    fn take_one(
+        &self,
+        session: &Session,
+        worker: i64,
+        limit: Position,
+    ) -> Result<Option<Taken>, Error> {
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let Some((rank, last)) = self.stretch_to(limit) else { return Ok(None) };
+        let asked = self.position.id;
+        let mut from = asked;
+        loop {
+            let found = probe::lock_first_ready(queue, task, (rank, from), asked, last, clock());
+            let Some(id) = found else { return Ok(None) };
+            let Some(id) = id else { return Ok(Some(Taken::none(limit))) };
+            let (jobs, rest) =
+                (take_locked(session, worker, vec![id])?, Position::new(rank, id).next());
+            if !jobs.is_empty() || rest >= limit {
+                return Ok(Some(Taken { jobs, rest }));
+            }
+            // It was passed over.
+            from = rest.id;
+            check_for_interrupts();
+        }
+    }
+
+    /// The rank of the stretch that begins here, and its last id.
+    fn stretch_to(&self, limit: Position) -> Option<(i32, i64)> {
+        Some((self.position.rank()?, limit.previous()?.id))
     }
 
     /// The head of the same lane from `from` on.
@@ -237,7 +276,83 @@ impl Head {
     }
 }
 
-pub fn claimed(session: &Session, rows: &Rows) -> Vec<Claimed> {
+impl Taken {
+    fn none(rest: Position) -> Self {
+        Self { jobs: Vec::new(), rest }
+    }
+}
+
+thread_local! {
+    /// The jobs that this backend is about to take. An error on the way, of a trigger of somebody's, leaves them
+    /// here, and they are suspects from then on: each is taken by itself, and passed over if it fails again. So
+    /// such a job costs the caller one error, and does not keep it from all the others; and taking a job that
+    /// nothing is wrong with costs nothing more.
+    static UNDER_WAY: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+    static SUSPECTS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Of more suspects than this the oldest are forgotten, and may cost an error again.
+const SUSPECTED: usize = 2 * STATEMENT_LIMIT;
+
+/// Takes jobs that this call has locked.
+fn take_locked(session: &Session, worker: i64, ids: Vec<i64>) -> Result<Vec<Claimed>, Error> {
+    let (suspects, ids): (Vec<i64>, _) = SUSPECTS.with_borrow_mut(|suspects| {
+        suspects.extend(UNDER_WAY.take());
+        suspects.drain(..suspects.len().saturating_sub(SUSPECTED));
+        ids.into_iter().partition(|id| suspects.contains(id))
+    });
+    let mut jobs = take(session, worker, ids)?;
+    for id in suspects {
+        match guarded(|| take(session, worker, vec![id])) {
+            Ok(taken) => {
+                jobs.extend(taken);
+                SUSPECTS.with_borrow_mut(|suspects| suspects.retain(|suspect| *suspect != id));
+            }
+            Err(failure) => Error::PassedOver { what: format!("job {id}"), failure }.warn(),
+        }
+    }
+    Ok(jobs)
+}
+
+/// Whether a claim of this backend is taking a job at this moment, and sees to its limits itself.
+pub fn is_under_way(job: i64) -> bool {
+    UNDER_WAY.with_borrow(|under_way| under_way.binary_search(&job).is_ok())
+}
+
+/// A certain job, if it can run.
+pub fn take_id(
+    session: &Session,
+    worker: i64,
+    id: i64,
+    lanes: &Lanes,
+    worst: i32,
+) -> Result<Vec<Claimed>, Error> {
+    UNDER_WAY.set(vec![id]);
+    let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst];
+    let rows = session.run(&TAKE_ID, params)?;
+    UNDER_WAY.with_borrow_mut(Vec::clear);
+    Ok(claimed(session, &rows))
+}
+
+/// `ids` are in their order, as all of one rank are.
+fn take(session: &Session, worker: i64, ids: Vec<i64>) -> Result<Vec<Claimed>, Error> {
+    let one = match ids[..] {
+        [] => return Ok(Vec::new()),
+        [id] => Some(id),
+        _ => None,
+    };
+    UNDER_WAY.with_borrow_mut(|under_way| under_way.clone_from(&ids));
+    // Not before what the claim has seen: jobs may have come since it began.
+    let now = clock();
+    let rows = match one {
+        Some(id) => session.run(&TAKE_LOCKED, params![now, worker, id])?,
+        None => session.run(&TAKE, params![now, worker, ids])?,
+    };
+    UNDER_WAY.with_borrow_mut(Vec::clear);
+    Ok(claimed(session, &rows))
+}
+
+fn claimed(session: &Session, rows: &Rows) -> Vec<Claimed> {
     (0..rows.count())
         .map(|row| Claimed {
             id: rows.get(row, 1).expect("id is NOT NULL"),

@@ -133,9 +133,15 @@ impl SpinLock {
                 _ => std::hint::spin_loop(),
             }
         }
-        let result = work();
-        self.0.store(false, Ordering::Release);
-        result
+        /// Gives it back also when the work panics.
+        struct Release<'a>(&'a AtomicBool);
+        impl Drop for Release<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        let _held = Release(&self.0);
+        work()
     }
 }
 

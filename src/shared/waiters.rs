@@ -7,7 +7,7 @@
 use super::area::{Area, Mode, SHARED};
 use super::heads::Heads;
 use super::slot::{Slot, Table};
-use crate::statement::{Timestamp, clock};
+use crate::statement::{Timestamp, check_for_interrupts, clock};
 use pgrx::pg_sys;
 use std::cell::{Cell, UnsafeCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -279,7 +279,7 @@ impl Waiting {
         self.waiter().until.store(until.0, Ordering::Relaxed);
         // The latch may have been reset by something else that waited on it.
         match self.waiter().state.load(Ordering::SeqCst) {
-            WOKEN => super::wake::check_for_interrupts(),
+            WOKEN => check_for_interrupts(),
             _ => super::wake::sleep(longest.min(due_in)),
         }
         if until <= clock() {

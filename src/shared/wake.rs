@@ -1,6 +1,7 @@
 //! Telling that a job may have become claimable, and waiting for it.
 
 use crate::settings;
+use crate::statement::check_for_interrupts;
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_long};
 use std::time::Duration;
@@ -67,9 +68,4 @@ pub fn sleep(most: Duration) {
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     check_for_interrupts();
-}
-
-/// Raises cancel, termination and the like, if there are any.
-pub fn check_for_interrupts() {
-    pgrx::check_for_interrupts!();
 }

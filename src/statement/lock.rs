@@ -1,31 +1,115 @@
 //! The server's own locks, in lock spaces of the extension's own.
 
 use pgrx::{IntoDatum, pg_sys};
+use std::ffi::CStr;
 
 /// Takes the server's lock on a name of `minion.locks` until the transaction ends.
 pub fn lock_name(name: &str) {
-    lock(hash(name), LockSpace::Names, Mode::Alone, false);
+    lock(hash(name, 0), LockSpace::Names, Mode::Alone, false);
 }
 
-/// A lock on a job's unique key, given up when dropped: one who holds it may look for the key, and put it
-/// into the table for others to see.
-pub struct KeyLock(u64);
+/// A lock that is given up when this is dropped.
+struct Brief {
+    key: u64,
+    space: LockSpace,
+    mode: Mode,
+}
 
-impl KeyLock {
-    pub fn new(key: &str) -> Self {
-        let key = hash(key);
-        lock(key, LockSpace::Keys, Mode::Alone, false);
-        Self(key)
+impl Brief {
+    fn wait(key: u64, space: LockSpace, mode: Mode) -> Self {
+        lock(key, space, mode, false);
+        Self { key, space, mode }
+    }
+
+    /// None if somebody has it, and be it this session.
+    fn at_once(key: u64, space: LockSpace, mode: Mode) -> Option<Self> {
+        use pg_sys::LockAcquireResult::*;
+        let taken = acquire(key, space, mode, true);
+        // Dropped at once, it gives back what it has taken too much.
+        let brief = (taken != LOCKACQUIRE_NOT_AVAIL).then_some(Self { key, space, mode });
+        brief.filter(|_| taken == LOCKACQUIRE_OK)
     }
 }
 
-impl Drop for KeyLock {
+impl Drop for Brief {
     fn drop(&mut self) {
         // An error on its way through has the server release it.
         if !std::thread::panicking() {
-            let tag = tag(self.0, LockSpace::Keys);
-            // SAFETY: acquired in new, and released nowhere else.
-            unsafe { pg_sys::LockRelease(&tag, Mode::Alone as i32, false) };
+            let tag = tag(self.key, self.space);
+            // SAFETY: acquired when this was made, and released nowhere else.
+            unsafe { pg_sys::LockRelease(&tag, self.mode as i32, false) };
+        }
+    }
+}
+
+/// A lock on a job's unique key: one who holds it may look for the key, and put it into the table for others
+/// to see.
+pub struct KeyLock(#[allow(dead_code)] Brief);
+
+impl KeyLock {
+    pub fn new(key: &str) -> Self {
+        Self(Brief::wait(hash(key, 0), LockSpace::Keys, Mode::Alone))
+    }
+}
+
+/// A lock on the places of one limit. Claims have it together while they take some; one who adds places, takes
+/// some away or gives them to jobs has it alone.
+pub struct LimitLock(#[allow(dead_code)] Brief);
+
+impl LimitLock {
+    /// None while somebody has it alone, or waits for it.
+    pub fn together(queue: &str, task: &str) -> Option<Self> {
+        Brief::at_once(limit(queue, task), LockSpace::Limit, Mode::Together).map(Self)
+    }
+
+    /// Waits for claims that are under way, each for the length of its call.
+    pub fn alone(queue: &str, task: &str) -> Self {
+        Self(Brief::wait(limit(queue, task), LockSpace::Limit, Mode::Alone))
+    }
+
+    /// None if somebody has it.
+    pub fn alone_at_once(queue: &str, task: &str) -> Option<Self> {
+        Brief::at_once(limit(queue, task), LockSpace::Limit, Mode::Alone).map(Self)
+    }
+}
+
+/// Which places of a limit are meant.
+#[derive(Clone, Copy)]
+pub enum Places {
+    Active,
+    Start,
+}
+
+/// A lock on one place of a limit: who has it may put a job there. Given up as soon as that is done, or was in
+/// vain; whoever comes then sees the changed row.
+pub struct PlaceLock(#[allow(dead_code)] Brief);
+
+impl PlaceLock {
+    /// None if somebody has it.
+    pub fn at_once(places: Places, queue: &str, task: &str, number: i32) -> Option<Self> {
+        let space = match places {
+            Places::Active => LockSpace::ActivePlaces,
+            Places::Start => LockSpace::StartPlaces,
+        };
+        let key = limit(queue, task).wrapping_add(number as u64);
+        Brief::at_once(key, space, Mode::Alone).map(Self)
+    }
+}
+
+/// Of two limits that had the same number here, one would now and then take the other's places for busy.
+fn limit(queue: &str, task: &str) -> u64 {
+    hash(task, hash(queue, 0))
+}
+
+/// Locks a table of ours against REINDEX and the like, as a statement that writes does, to be called before
+/// the first look at it: who looks first and writes later waits for a REINDEX that waits for him.
+pub fn lock_to_write(table: &CStr) {
+    // SAFETY: look-ups in the catalogue caches; the lock is the transaction's.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
+        if table != pg_sys::InvalidOid {
+            pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
         }
     }
 }
@@ -46,12 +130,12 @@ pub fn try_lock_limits() -> bool {
     lock(0, LockSpace::Limits, Mode::Alone, true)
 }
 
-fn hash(text: &str) -> u64 {
+fn hash(text: &str, seed: u64) -> u64 {
     // SAFETY: the hash function takes a varlena and a seed.
     let hash: Option<i64> = unsafe {
         pgrx::direct_function_call(
             pg_sys::hashvarlenaextended,
-            &[text.into_datum(), 0i64.into_datum()],
+            &[text.into_datum(), (seed as i64).into_datum()],
         )
     };
     hash.expect("a hash is never NULL") as u64
@@ -81,6 +165,9 @@ enum LockSpace {
     Keys = 6,
     Dispatch = 7,
     Limits = 8,
+    Limit = 9,
+    ActivePlaces = 10,
+    StartPlaces = 11,
 }
 
 #[derive(Clone, Copy)]
@@ -102,8 +189,16 @@ fn tag(key: u64, space: LockSpace) -> pg_sys::LOCKTAG {
 }
 
 fn lock(key: u64, space: LockSpace, mode: Mode, at_once: bool) -> bool {
+    acquire(key, space, mode, at_once) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn acquire(
+    key: u64,
+    space: LockSpace,
+    mode: Mode,
+    at_once: bool,
+) -> pg_sys::LockAcquireResult::Type {
     let tag = tag(key, space);
     // SAFETY: the tag is plain data, and a lock of the transaction is released by the server when that ends.
-    let result = unsafe { pg_sys::LockAcquire(&tag, mode as i32, false, at_once) };
-    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    unsafe { pg_sys::LockAcquire(&tag, mode as i32, false, at_once) }
 }

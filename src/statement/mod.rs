@@ -3,6 +3,8 @@
 //! pgrx's own `Spi` takes a transaction id for anything that could write, which would make an empty poll
 //! write WAL. A plan kept here takes one only when a row really changes.
 
+mod attempt;
+pub mod call;
 mod guard;
 pub mod invalidation;
 pub mod lock;
@@ -12,6 +14,7 @@ pub mod row;
 mod rows;
 mod steer;
 mod time;
+pub mod trigger;
 pub mod value;
 mod version;
 pub mod zone;
@@ -22,6 +25,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use steer::Steered;
 
+pub use attempt::attempt;
 pub use guard::guarded;
 pub use rows::Rows;
 pub use time::{Timestamp, clock};
@@ -131,6 +135,13 @@ macro_rules! params {
 }
 pub(crate) use params;
 
+thread_local!(static CHECKED: Cell<bool> = const { Cell::new(false) });
+
+/// The extension may have been updated meanwhile: for a call that has slept without a lock.
+pub fn doubt_version() {
+    CHECKED.set(false);
+}
+
 /// A connection to SPI. What statements return lives until it ends.
 pub struct Session(());
 
@@ -147,9 +158,8 @@ impl Session {
         result
     }
 
-    /// Once per backend, before anything else is run.
+    /// Before anything else is run, unless it is known to be so still.
     fn check_version(&self) -> Result<(), Error> {
-        thread_local!(static CHECKED: Cell<bool> = const { Cell::new(false) });
         if !CHECKED.get() {
             version::check(self)?;
             CHECKED.set(true);
@@ -317,27 +327,18 @@ fn as_user<T>(user: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Runs `work`, and undoes all that it has done, locks included, unless it returns something. Nothing that a
-/// statement in it gave may outlive it.
-pub fn tentative<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
-    // SAFETY: as the server's own languages do it: the subtransaction is ended here or, after an error, by
-    // the abort of the transaction; memory context and resource owner are put back.
-    unsafe {
-        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let result = work();
-        match result {
-            Ok(Some(_)) => pg_sys::ReleaseCurrentSubTransaction(),
-            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
-        }
-        pg_sys::MemoryContextSwitchTo(context);
-        pg_sys::CurrentResourceOwner = owner;
-        result
-    }
+const REPEATABLE_READ: i32 = pg_sys::XACT_REPEATABLE_READ as i32;
+
+/// Raises cancel, termination and the like, if there are any.
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
 }
 
-const REPEATABLE_READ: i32 = pg_sys::XACT_REPEATABLE_READ as i32;
+/// The server's own error where nothing may be written: in a read-only transaction, and on a standby.
+pub fn must_be_writable(call: &CStr) {
+    // SAFETY: takes a C string, and reads the transaction's state.
+    unsafe { pg_sys::PreventCommandIfReadOnly(call.as_ptr()) };
+}
 
 /// Whether the transaction keeps one snapshot from its first statement on.
 pub fn snapshot_is_fixed() -> bool {
@@ -356,12 +357,6 @@ pub fn has_row_security(relation: u32) -> bool {
     const ENABLED: i32 = pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
     // SAFETY: look-ups in the catalogue caches; true: no error is raised.
     unsafe { pg_sys::check_enable_rls(relation.into(), pg_sys::InvalidOid, true) == ENABLED }
-}
-
-/// Whether what a call locks stays locked after it: inside BEGIN … COMMIT, or a subtransaction.
-pub fn in_transaction_block() -> bool {
-    // SAFETY: both only read the backend's transaction state.
-    unsafe { pg_sys::IsTransactionBlock() || pg_sys::GetCurrentTransactionNestLevel() > 1 }
 }
 
 /// The name of a database of the cluster, unless it was dropped.

@@ -1,5 +1,7 @@
 //! Rows of `minion.jobs`, as triggers get them and looks into an index find them.
 
+use crate::error::Error;
+use pgrx::enum_helper::lookup_enum_by_oid;
 use pgrx::{FromDatum, PgTrigger, pg_sys};
 
 /// The columns of `minion.jobs` that triggers look at, by their place in `sql/tables.sql`: looking them up
@@ -9,6 +11,7 @@ pub enum Column {
     Id = 1,
     Delayed = 3,
     Expires = 4,
+    Finished = 6,
     ParkedUntil = 9,
     WaitsFor = 10,
     Priority = 11,
@@ -17,6 +20,34 @@ pub enum Column {
     Queue = 16,
     Task = 17,
     Parents = 20,
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Delayed => "delayed",
+            Self::Expires => "expires",
+            Self::Finished => "finished",
+            Self::ParkedUntil => "parked_until",
+            Self::WaitsFor => "waits_for",
+            Self::Priority => "priority",
+            Self::State => "state",
+            Self::Lax => "lax",
+            Self::Queue => "queue",
+            Self::Task => "task",
+            Self::Parents => "parents",
+        }
+    }
+}
+
+/// The values of `minion.job_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Inactive,
+    Active,
+    Failed,
+    Finished,
 }
 
 /// A row of `minion.jobs`, as long as the trigger call lasts, or the look into the table.
@@ -62,7 +93,7 @@ impl Row {
             return one_null == two_null;
         }
         match column {
-            Column::Parents => bytes(&one) == bytes(&two),
+            Column::Parents | Column::Queue | Column::Task => bytes(&one) == bytes(&two),
             _ => one.value() == two.value(),
         }
     }
@@ -71,9 +102,29 @@ impl Row {
     pub fn has_parents(&self) -> bool {
         // The payload of an empty array: no dimensions, no NULLs, the element type.
         const EMPTY: usize = 12;
-        let (parents, _) = self.datum(Column::Parents);
-        // SAFETY: a NOT NULL array column; the size is in the header, however it is stored.
-        unsafe { pgrx::varsize_any_exhdr(parents.cast_mut_ptr()) > EMPTY }
+        let (parents, null) = self.datum(Column::Parents);
+        // SAFETY: an array that is not NULL; the size is in the header, however it is stored.
+        !null && unsafe { pgrx::varsize_any_exhdr(parents.cast_mut_ptr()) > EMPTY }
+    }
+
+    /// The value of a column that is NOT NULL, unless somebody has taken that away.
+    pub fn required<T: FromDatum>(&self, column: Column) -> Result<T, Error> {
+        self.get(column).ok_or(Error::NullInColumn { column: column.name() })
+    }
+
+    pub fn state(&self) -> Option<State> {
+        let value: pg_sys::Oid = self.get(Column::State)?;
+        match lookup_enum_by_oid(value).0.as_str() {
+            "inactive" => Some(State::Inactive),
+            "active" => Some(State::Active),
+            "failed" => Some(State::Failed),
+            "finished" => Some(State::Finished),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self, column: Column) -> bool {
+        self.datum(column).1
     }
 
     fn datum(&self, column: Column) -> (pg_sys::Datum, bool) {
@@ -102,19 +153,21 @@ mod tests {
     #[pg_test]
     fn columns_stand_where_triggers_look_for_them() {
         let columns = [
-            (Column::Id, "id"),
-            (Column::Delayed, "delayed"),
-            (Column::Expires, "expires"),
-            (Column::ParkedUntil, "parked_until"),
-            (Column::WaitsFor, "waits_for"),
-            (Column::Priority, "priority"),
-            (Column::State, "state"),
-            (Column::Lax, "lax"),
-            (Column::Queue, "queue"),
-            (Column::Task, "task"),
-            (Column::Parents, "parents"),
+            Column::Id,
+            Column::Delayed,
+            Column::Expires,
+            Column::Finished,
+            Column::ParkedUntil,
+            Column::WaitsFor,
+            Column::Priority,
+            Column::State,
+            Column::Lax,
+            Column::Queue,
+            Column::Task,
+            Column::Parents,
         ];
-        for (column, name) in columns {
+        for column in columns {
+            let name = column.name();
             let place = Spi::get_one_with_args::<i16>(
                 "SELECT attnum FROM pg_attribute
                 WHERE attrelid = 'minion.jobs'::regclass AND attname = $1::name",

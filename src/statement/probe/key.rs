@@ -1,6 +1,6 @@
 //! A look for a unique key, committed or not.
 
-use super::{Opened, is_name};
+use super::{Opened, dirty_snapshot, is_name};
 use pgrx::pg_sys;
 
 /// A job that has a unique key, or will have it if a transaction commits that is under way.
@@ -31,10 +31,7 @@ impl Taken {
 /// Whether somebody has a unique key, committed or not.
 pub fn taken(key: &str) -> Option<Taken> {
     let jobs = Opened::new(c"jobs", c"jobs_unique_key")?;
-    let mut dirty = pg_sys::SnapshotData {
-        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-        ..Default::default()
-    };
+    let mut dirty = dirty_snapshot();
     let snapshot = &raw mut dirty;
     jobs.first(snapshot, &mut [is_name(1, key)], |_| {
         // SAFETY: such a snapshot tells of each row that it shows whose transaction is not over.

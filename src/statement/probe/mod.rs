@@ -5,8 +5,8 @@
 pub mod key;
 pub mod slots;
 
-use super::row::{Column, Row};
-use super::{Timestamp, has_row_security, snapshot_is_fixed};
+use super::row::{Column, Row, State};
+use super::{Timestamp, check_for_interrupts, clock, has_row_security, snapshot_is_fixed};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 
@@ -83,6 +83,7 @@ impl Opened {
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
             let mut taken = None;
             while taken.is_none() && pg_sys::index_getnext_slot(scan, forward, slot) {
+                check_for_interrupts();
                 taken = take(&Found { table: self.table, slot, snapshot });
             }
             pg_sys::ExecDropSingleTupleTableSlot(slot);
@@ -117,6 +118,21 @@ impl Found {
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut to_free);
             let datum = pg_sys::heap_getattr(tuple, column, (*self.table).rd_att, &mut null);
             T::from_datum(datum, null)
+        }
+    }
+
+    /// Whether nobody has changed it since the snapshot, or is about to. Rows that are locked count as well.
+    fn is_untouched(&self) -> bool {
+        let mut dirty = dirty_snapshot();
+        // SAFETY: the table is open, the slot has a row, and this one is dropped again.
+        unsafe {
+            let seen = pg_sys::table_slot_create(self.table, std::ptr::null_mut());
+            let place = &raw mut (*self.slot).tts_tid;
+            let is_there =
+                pg_sys::table_tuple_fetch_row_version(self.table, place, &raw mut dirty, seen);
+            pg_sys::ExecDropSingleTupleTableSlot(seen);
+            let nobody = pg_sys::InvalidTransactionId;
+            is_there && dirty.xmin == nobody && dirty.xmax == nobody
         }
     }
 
@@ -178,6 +194,14 @@ impl Drop for Latest {
     }
 }
 
+/// Shows what is not committed yet as well, and tells whose it is.
+fn dirty_snapshot() -> pg_sys::SnapshotData {
+    pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    }
+}
+
 fn is_bigint(value: i64) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
     let equal = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
@@ -191,6 +215,33 @@ pub fn may_have_waiting_child(id: i64) -> bool {
     let Some(jobs) = Opened::new(c"jobs", c"jobs_waits_for") else { return true };
     let any = &raw mut pg_sys::SnapshotAnyData;
     jobs.first(any, &mut [is_bigint(id)], |_| Some(())).is_some()
+}
+
+/// Whether a job that others wait for is not done.
+pub enum Unresolved {
+    /// It is not, before this time at the earliest: infinity, unless it expires.
+    Until(Timestamp),
+    /// It is done, or gone.
+    Not,
+    /// A statement has to look.
+    Unknown,
+}
+
+/// What `minion.is_unresolved` says of a parent, as it is now.
+pub fn unresolved(parent: i64, lax: bool, now: Timestamp) -> Unresolved {
+    let Some(jobs) = Opened::new(c"jobs", c"jobs_pkey") else { return Unresolved::Unknown };
+    let latest = Latest::new();
+    let until = jobs.first(latest.0, &mut [is_bigint(parent)], |found| {
+        let job = found.row();
+        let expires = job.get(Column::Expires).unwrap_or(Timestamp::INFINITY);
+        Some(match job.state() {
+            Some(State::Active) => Some(Timestamp::INFINITY),
+            Some(State::Failed) => (!lax).then_some(Timestamp::INFINITY),
+            Some(State::Inactive) => Some(expires).filter(|expires| *expires > now),
+            _ => None,
+        })
+    });
+    until.flatten().map_or(Unresolved::Not, Unresolved::Until)
 }
 
 /// Whether a worker is registered; None if a statement has to look.
@@ -207,7 +258,7 @@ pub fn is_registered(worker: i64) -> Option<bool> {
 pub struct ReadyJob {
     pub rank: i32,
     pub id: i64,
-    /// It has parents, or has expired: a closer look is needed.
+    /// It has parents, has expired or is delayed: a closer look is needed.
     pub may_be_misplaced: bool,
 }
 
@@ -218,7 +269,9 @@ impl ReadyJob {
             rank: !job.get::<i32>(Column::Priority).expect("priority is NOT NULL"),
             id: job.get(Column::Id).expect("id is NOT NULL"),
             may_be_misplaced: job.has_parents()
-                || job.get(Column::Expires).is_some_and(|expires: Timestamp| expires <= now),
+                || job.get(Column::Expires).is_some_and(|expires: Timestamp| expires <= now)
+                // One that was enqueued after `now` was read has come since.
+                || job.get(Column::Delayed).is_none_or(|due: Timestamp| due > now && due > clock()),
         }
     }
 }
@@ -233,22 +286,22 @@ pub fn first_ready(
     ready(queue, task, from, |found| Some(ReadyJob::of(found, now)))
 }
 
-/// Locks the first ready job of a lane that nobody else has, from a place that this call has seen a job
-/// at to another of the same rank, and returns its id; None if a statement has to.
+/// Locks the first ready job of a lane that nobody else has, from a place to a last one of the same rank, and
+/// returns its id; None if a statement has to. `asked`: the job whose parents were asked a moment ago.
 pub fn lock_first_ready(
     queue: &str,
     task: &str,
     (rank, id): (i32, i64),
-    end: i64,
+    asked: i64,
+    last: i64,
     now: Timestamp,
 ) -> Option<Option<i64>> {
     let locked = ready(queue, task, (rank, id), |found| {
         let job = ReadyJob::of(found, now);
-        if job.rank != rank || job.id >= end {
+        if job.rank != rank || job.id > last {
             return Some(Some(None));
         }
-        // The parents of the first were asked a moment ago.
-        if job.may_be_misplaced && job.id != id {
+        if job.may_be_misplaced && job.id != asked {
             return Some(None);
         }
         found.lock().then_some(Some(Some(job.id)))

@@ -1,0 +1,54 @@
+//! Where a function of ours is called from.
+
+use pgrx::pg_sys;
+
+/// Whether all that a call locks is given back as soon as it returns: it is the whole of a statement that is
+/// a transaction of its own. Inside of functions, DO blocks and procedures, beside other parts of a larger
+/// statement, and in a pipeline, what is locked stays locked for longer. (The first statement of a pipeline
+/// can't know that others follow.)
+pub fn is_whole_transaction(call: pg_sys::FunctionCallInfo) -> bool {
+    const PIPELINING: i32 = pg_sys::XACT_FLAGS_PIPELINING as i32;
+    // SAFETY: reads the backend's state and what the server has handed us; each pointer is looked at before it
+    // is followed, and the node tags say what is behind it.
+    unsafe {
+        if in_transaction_block() || pg_sys::MyXactFlags & PIPELINING != 0 {
+            return false;
+        }
+        let Some(set) = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>().as_ref() else {
+            return false;
+        };
+        let is_set = set.type_ == pg_sys::NodeTag::T_ReturnSetInfo;
+        let Some(context) = set.econtext.as_ref().filter(|_| is_set) else { return false };
+        let Some(portal) = pg_sys::ActivePortal.as_ref() else { return false };
+        let Some(query) = portal.queryDesc.as_ref() else { return false };
+        query.estate == context.ecxt_estate && is_one_call(query.plannedstmt)
+    }
+}
+
+/// Whether a statement only calls functions, and shows what they return.
+unsafe fn is_one_call(statement: *const pg_sys::PlannedStmt) -> bool {
+    // SAFETY: the plan of the statement that runs.
+    unsafe {
+        let Some(statement) = statement.as_ref() else { return false };
+        let mut plan = statement.planTree;
+        while let Some(node) = plan.as_ref() {
+            match node.type_ {
+                pg_sys::NodeTag::T_FunctionScan => break,
+                pg_sys::NodeTag::T_Result
+                | pg_sys::NodeTag::T_ProjectSet
+                | pg_sys::NodeTag::T_Limit
+                | pg_sys::NodeTag::T_Sort
+                | pg_sys::NodeTag::T_Agg => plan = node.lefttree,
+                _ => return false,
+            }
+        }
+        let is_select = statement.commandType == pg_sys::CmdType::CMD_SELECT;
+        is_select && statement.subplans.is_null() && !statement.hasModifyingCTE
+    }
+}
+
+/// Inside BEGIN … COMMIT, or a subtransaction.
+pub fn in_transaction_block() -> bool {
+    // SAFETY: both only read the backend's transaction state.
+    unsafe { pg_sys::IsTransactionBlock() || pg_sys::GetCurrentTransactionNestLevel() > 1 }
+}
