@@ -36,6 +36,7 @@ pub extern "C-unwind" fn _PG_init() {
         pg_shmem_init!(SHARED = ());
     }
     settings::define();
+    statement::steer::install();
 }
 
 /// What `cargo pgrx test` looks for at the root of the crate.

@@ -12,7 +12,7 @@ pub mod probe;
 mod qualify;
 pub mod row;
 mod rows;
-mod steer;
+pub mod steer;
 mod time;
 pub mod trigger;
 pub mod value;
@@ -23,7 +23,6 @@ use crate::error::Error;
 use pgrx::{FromDatum, IntoDatum, PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
-use steer::Steered;
 
 pub use attempt::attempt;
 pub use guard::guarded;
@@ -85,8 +84,12 @@ impl Statement {
         self
     }
 
-    fn steered(&self) -> Option<Steered> {
-        (!self.whole_table).then(|| Steered::new(self.order_from_index))
+    fn options(&self) -> i32 {
+        let generic = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
+        match self.whole_table {
+            true => generic,
+            false => generic | steer::mark(self.order_from_index),
+        }
     }
 
     fn plan(&self) -> Result<pg_sys::SPIPlanPtr, Error> {
@@ -99,7 +102,7 @@ impl Statement {
                     sql.as_ptr(),
                     self.types.len() as i32,
                     self.types.as_ptr().cast_mut(),
-                    pg_sys::CURSOR_OPT_GENERIC_PLAN as i32,
+                    self.options(),
                 );
                 if plan.is_null() {
                     return Err(self.error("SPI_prepare", pg_sys::SPI_result));
@@ -181,7 +184,6 @@ impl Session {
         most: usize,
     ) -> Result<Rows, Error> {
         debug_assert_eq!(params.len(), statement.types.len());
-        let _steered = statement.steered();
         let plan = statement.plan()?;
         let mut values: Vec<_> =
             params.iter().map(|param| param.0.unwrap_or(pg_sys::Datum::null())).collect();
@@ -226,7 +228,6 @@ impl Session {
         tell: impl FnOnce(u32, &[u32]) -> bool,
     ) -> Result<Option<Rows>, Error> {
         debug_assert!(statement.types.is_empty());
-        let _steered = statement.steered();
         let plan = statement.plan()?;
         // SAFETY: the snapshot is registered as long as it is used, by the server itself should there be an
         // error; xip has xcnt elements.
