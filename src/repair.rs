@@ -8,13 +8,16 @@ use crate::job;
 use crate::limit;
 use crate::settings;
 use crate::statement::invalidation;
-use crate::statement::lock::{try_lock_repair, try_lock_worker};
+use crate::statement::lock::{lock_to_write, try_lock_repair, try_lock_worker};
 use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// As many rows as the statements' LIMIT.
 const BATCH: usize = 1_000;
+
+/// How many thousand parked jobs one call looks at for wrong places, which hardly ever are.
+const PARKED_BATCHES: usize = 100;
 
 /// From an id on: those that wait are silent and stay.
 static LOCK_SILENT: Statement = Statement::new(
@@ -294,6 +297,8 @@ fn repair() -> Result<
         if !try_lock_repair() {
             return Ok((0, 0, 0, 0, 0));
         }
+        lock_to_write(c"workers");
+        lock_to_write(c"jobs");
         let now = clock();
         let workers = remove_workers(session, now)?;
         let removed = remove_finished(session, now)?;
@@ -307,6 +312,8 @@ fn repair() -> Result<
             stuck += fail_stuck(session, now, &STUCK_PARKED, Timestamp(i64::MIN))?;
         }
         job::place_due(session, clock())?;
+        let mut batches = 0..PARKED_BATCHES;
+        job::correct_parked(session, clock(), || batches.next().is_some())?;
         as_owner_of_jobs(|| limit::recount(session))?;
         Ok((workers, removed, expired, abandoned, stuck))
     })?;

@@ -4,7 +4,7 @@ use crate::cron::Cron;
 use crate::error::{Error, excerpt};
 use crate::job::argument::{array, at_least_one, given, name, object, positive_span};
 use crate::job::enqueue::NewJob;
-use crate::statement::lock::try_lock_dispatch;
+use crate::statement::lock::{lock_to_write, try_lock_dispatch};
 use crate::statement::value::{BigintArray, Jsonb};
 use crate::statement::zone::TimeZone;
 use crate::statement::{Session, Statement, Timestamp, clock, params};
@@ -212,6 +212,8 @@ fn dispatch_schedules() -> Result<
         if !try_lock_dispatch() {
             return Ok(Vec::new());
         }
+        lock_to_write(c"schedules");
+        lock_to_write(c"jobs");
         let now = clock();
         let due = session.run(&DUE, params![now])?;
         let mut ran = Vec::new();

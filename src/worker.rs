@@ -2,6 +2,7 @@
 
 use crate::error::{Error, excerpt};
 use crate::job::argument::{array, given, object};
+use crate::statement::lock::lock_to_write;
 use crate::statement::probe::is_registered;
 use crate::statement::value::{Array, BigintArray, Jsonb};
 use crate::statement::{Session, Statement, clock, params};
@@ -166,6 +167,7 @@ fn broadcast(
 fn receive(worker: Option<i64>) -> Result<Jsonb, ErrorReport> {
     let worker = given("worker", worker)?;
     let inbox = Session::with(|session| {
+        lock_to_write(c"workers");
         // Looking first keeps the usual, empty receive free of locks and transaction ids.
         let peek = session.run(&PEEK_INBOX, params![worker])?;
         if peek.count() == 0 {

@@ -5,15 +5,16 @@
 
 use super::unique;
 use crate::error::Error;
+use crate::statement::lock::lock_to_write;
 use crate::statement::value::{Array, BigintArray, StateArray, TextArray};
-use crate::statement::{Param, Session, Statement, Timestamp, clock, params};
+use crate::statement::{Param, Session, Statement, Timestamp, check_for_interrupts, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// As many as the statements' LIMIT.
 const BATCH: usize = 1_000;
 
-/// $1 the clock, $2 where the last batch ended, $3 to $8 the filters.
+/// $1 the clock, $2 where the batch begins, $3 to $8 the filters.
 const TYPES: &[pg_sys::Oid] = &[
     pg_sys::TIMESTAMPTZOID,
     pg_sys::INT8OID,
@@ -34,7 +35,7 @@ macro_rules! lock {
                 FROM ",
                 $from,
                 "
-                WHERE job.id > $2 AND job.state <> 'active'
+                WHERE job.id >= $2 AND job.state <> 'active'
                   AND ($3 IS NULL OR job.id < $3)
                   AND ($4 IS NULL OR job.id = ANY ($4))
                   AND ($5 IS NULL OR (job.notes ?| $5 AND job.notes <> '{}'))
@@ -125,25 +126,27 @@ impl Filters {
         mut work: impl FnMut(Vec<i64>, Vec<String>) -> Result<usize, Error>,
     ) -> Result<i64, Error> {
         let statement = if self.ids.is_some() { &LOCK_IDS } else { &LOCK };
-        let (mut last, mut sum) = (i64::MIN, 0);
+        let (mut first, mut sum) = (i64::MIN, 0);
+        lock_to_write(c"jobs");
         loop {
-            let rows = session.run(statement, &self.params(now, last))?;
+            let rows = session.run(statement, &self.params(now, first))?;
             let ids: Vec<i64> = rows.column(1);
             let count = ids.len();
-            if let Some(&id) = ids.last() {
-                last = id;
+            let next = ids.last().and_then(|id| id.checked_add(1));
+            if count > 0 {
                 sum += work(ids, rows.column(2))? as i64;
             }
-            if count < BATCH {
-                return Ok(sum);
+            match next {
+                Some(next) if count >= BATCH => first = next,
+                _ => return Ok(sum),
             }
-            pgrx::check_for_interrupts!();
+            check_for_interrupts();
         }
     }
 
-    fn params(&self, now: Timestamp, last: i64) -> [Param; 8] {
+    fn params(&self, now: Timestamp, first: i64) -> [Param; 8] {
         let Self { before, ids, notes, queues, states, tasks } = self;
-        *params![now, last, *before, *ids, *notes, *queues, *states, *tasks]
+        *params![now, first, *before, *ids, *notes, *queues, *states, *tasks]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Changes to a job from outside of an attempt: retry_job, remove_job, note, cancel_job.
 
 use super::argument::{at_least_one, given, name, object, positive_span};
+use crate::statement::lock::lock_to_write;
 use crate::statement::value::{Array, BigintArray, Jsonb};
 use crate::statement::{Session, Statement, clock, params};
 use pgrx::datum::Interval;
@@ -172,6 +173,7 @@ fn note(id: Option<i64>, merge: Option<Jsonb>) -> Result<bool, ErrorReport> {
 fn cancel_job(id: Option<i64>) -> Result<bool, ErrorReport> {
     let id = given("id", id)?;
     Ok(Session::with(|session| {
+        lock_to_write(c"workers");
         // It may be claimed, or given back, between two statements.
         for _ in 0..3 {
             if session.run(&CANCEL, params![id, clock(), "inactive"])?.count() > 0 {

@@ -3,6 +3,7 @@
 use super::argument::{array, at_least_one, given, name, object, positive_span};
 use super::unique;
 use crate::error::Error;
+use crate::statement::lock::lock_to_write;
 use crate::statement::value::{Array, BigintArray, Jsonb};
 use crate::statement::{Param, Session, Statement, Timestamp, clock, params};
 use pgrx::datum::Interval;
@@ -56,6 +57,7 @@ impl NewJob<'_> {
     /// Puts it into its queue, and returns its id, or that of the job that has its key.
     pub fn insert(&self, session: &Session, now: Timestamp) -> Result<i64, Error> {
         if let Some(key) = self.unique_key {
+            lock_to_write(c"jobs");
             return unique::insert(session, now, self, key);
         }
         let rows = session.run(&INSERT, &self.params(now)[..WITHOUT_KEY])?;

@@ -20,4 +20,4 @@ mod unique;
 
 pub use complete::fail;
 pub use limits::give as give_places;
-pub use parked::place_due;
+pub use parked::{correct_parked, place_due};

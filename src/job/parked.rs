@@ -86,6 +86,53 @@ static LOCK_MISPLACED: Statement = Statement::new(
 )
 .in_index_order();
 
+/// The next thousand parked jobs after a place in the index, and whether their place hides them from claims for
+/// longer than their facts do. What triggers correct at once, and only where they don't fire is left to this.
+static NEXT_PARKED: Statement = Statement::new(
+    concat!(
+        "SELECT job.id, job.queue, job.task, job.parked_until,
+            (job.parked_until > ($1 + '1 second'::pg_catalog.interval)
+             AND job.parked_until <> job.delayed
+             AND NOT (job.parked_until = 'infinity' AND job.expires IS NOT NULL AND job.expires <= $1)
+             AND (job.waits_for IS NULL
+                  OR NOT (job.waits_for = ANY (job.parents) AND EXISTS (
+                    SELECT
+                    FROM minion.jobs AS parent
+                    WHERE parent.id = job.waits_for
+                      AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)
+                      AND job.parked_until = CASE
+                        WHEN parent.state = 'inactive' AND parent.expires IS NOT NULL THEN parent.expires
+                        ELSE 'infinity' END))))
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND (job.queue, job.task, job.parked_until, job.id) > ($2, $3, $4, $5)
+        ORDER BY job.queue, job.task, job.parked_until, job.id
+        LIMIT 1000"
+    ),
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+    ],
+)
+.in_index_order();
+
+/// Those of them that are still parked, and that nobody else has.
+static LOCK_PARKED: Statement = Statement::new(
+    concat!(
+        "SELECT job.id
+        FROM minion.jobs AS job
+        WHERE job.id = ANY ($1) AND ",
+        parked!(),
+        " ORDER BY job.id
+        FOR UPDATE SKIP LOCKED"
+    ),
+    &[pg_sys::INT8ARRAYOID],
+);
+
 /// Puts jobs that this transaction has locked where they belong. The newest parent that is not done is
 /// looked for without locks first, so that a child whose thousands of parents are all done is gone through
 /// once. $1 the clock, $2 their ids.
@@ -134,6 +181,36 @@ static PLACE: Statement = Statement::new(
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
     all_due(session, now)?.iter().try_for_each(|lane| lane.place_due(session, now))
+}
+
+/// Looks at the places of all parked jobs, as long as `may_go_on` says so, and corrects those that are wrong.
+pub fn correct_parked(
+    session: &Session,
+    now: Timestamp,
+    mut may_go_on: impl FnMut() -> bool,
+) -> Result<(), Error> {
+    let (mut queue, mut task) = (String::new(), String::new());
+    let (mut until, mut last) = (Timestamp(i64::MIN), i64::MIN);
+    while may_go_on() {
+        let params = params![now, queue.as_str(), task.as_str(), until, last];
+        let rows = session.run(&NEXT_PARKED, params)?;
+        let is_wrong = |row: &usize| rows.get(*row, 5) == Some(true);
+        let wrong: Vec<i64> =
+            (0..rows.count()).filter(is_wrong).filter_map(|row| rows.get(row, 1)).collect();
+        if !wrong.is_empty() {
+            place(session, now, session.run(&LOCK_PARKED, params![wrong])?.column(1))?;
+        }
+        if rows.count() < BATCH {
+            break;
+        }
+        let end = BATCH - 1;
+        last = rows.get(end, 1).expect("id is NOT NULL");
+        queue = rows.get(end, 2).expect("queue is NOT NULL in this index");
+        task = rows.get(end, 3).expect("task is NOT NULL in this index");
+        until = rows.get(end, 4).expect("parked_until is NOT NULL in this index");
+        check_for_interrupts();
+    }
+    Ok(())
 }
 
 impl Lanes {

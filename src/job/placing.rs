@@ -7,6 +7,7 @@ use crate::statement::value::BigintArray;
 use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, params};
 use pgrx::PgTrigger;
 use pgrx::pg_sys;
+use std::cell::Cell;
 
 /// Whether a parent is not done, as far as this snapshot shows. A long list is left to the next claim:
 /// hundreds of such children may be changed at once. $1 the parents, $2 lax, $3 the clock.
@@ -102,8 +103,26 @@ pub fn correct(trigger: &PgTrigger, job: &Row, now: Timestamp) -> Result<bool, E
     Ok(true)
 }
 
+/// How often a job is moved again because a trigger of somebody's has changed it meanwhile: then it stays where it
+/// is, and claims see to it.
+const MOVES: u32 = 3;
+
+thread_local!(static MOVING: Cell<u32> = const { Cell::new(0) });
+
 /// Puts a job where it belongs, watching no parent. Its own trigger call announces it.
 pub fn move_to(trigger: &PgTrigger, job: &Row, place: Option<Timestamp>) -> Result<(), Error> {
+    /// Also after an error.
+    struct Moved;
+    impl Drop for Moved {
+        fn drop(&mut self) {
+            MOVING.set(MOVING.get() - 1);
+        }
+    }
+    if MOVING.get() >= MOVES {
+        return Ok(());
+    }
+    MOVING.set(MOVING.get() + 1);
+    let _moved = Moved;
     write(trigger, &MOVE, params![job.required::<i64>(Column::Id)?, place])
 }
 

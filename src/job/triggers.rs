@@ -216,13 +216,9 @@ fn changed(trigger: &PgTrigger, old: &Row, new: &Row) -> Result<(), Error> {
         && same_parents
         && is_same(Column::Delayed)
         && is_same(Column::Lax);
-    let same_place = is_same(Column::ParkedUntil) && is_same(Column::WaitsFor);
-    if same_facts
-        && same_place
-        && same_lane
-        && is_same(Column::Priority)
-        && is_same(Column::Finished)
-    {
+    // Of an inactive job shared memory is told again even so: it may not have heard of it the first time.
+    let is_inactive = new.state() == Some(State::Inactive);
+    if same_facts && same_lane && !is_inactive && is_same(Column::Finished) {
         return Ok(());
     }
     tell(trigger, Some(old), Some(new))?;
@@ -241,6 +237,7 @@ fn changed(trigger: &PgTrigger, old: &Row, new: &Row) -> Result<(), Error> {
         Some(State::Inactive) => {
             let now = clock();
             let until: Option<Timestamp> = new.get(Column::ParkedUntil);
+            let same_place = is_same(Column::ParkedUntil) && is_same(Column::WaitsFor);
             let moved = if same_facts {
                 !same_place && correct(trigger, new, now)?
             } else {
@@ -255,7 +252,8 @@ fn changed(trigger: &PgTrigger, old: &Row, new: &Row) -> Result<(), Error> {
                 announce(until, now);
             }
             // A parent that expires is done then, and the time may have changed.
-            if !new.is_null(Column::Expires) && !(same_state && same_expiry) {
+            let may_differ = !same_state || !same_expiry;
+            if may_differ && !new.is_null(Column::Expires) {
                 wake_children(trigger, new, false, false)?;
             }
         }

@@ -19,9 +19,12 @@ pub fn is_whole_transaction(call: pg_sys::FunctionCallInfo) -> bool {
         };
         let is_set = set.type_ == pg_sys::NodeTag::T_ReturnSetInfo;
         let Some(context) = set.econtext.as_ref().filter(|_| is_set) else { return false };
+        let Some(query) = context.ecxt_estate.as_ref() else { return false };
         let Some(portal) = pg_sys::ActivePortal.as_ref() else { return false };
-        let Some(query) = portal.queryDesc.as_ref() else { return false };
-        query.estate == context.ecxt_estate && is_one_call(query.plannedstmt)
+        // A cursor has a name, and runs inside of something. What a function runs has a text of its own; the
+        // client's statement, also under EXPLAIN, that of its portal.
+        let of_client = *portal.name == 0 && query.es_sourceText == portal.sourceText;
+        of_client && is_one_call(query.es_plannedstmt)
     }
 }
 

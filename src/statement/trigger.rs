@@ -54,10 +54,13 @@ pub fn answer<T>(
         true => work(),
         false => Err(Error::NoSuchTrigger),
     };
-    result.or_else(|error| {
-        pg_sys::panic::ErrorReport::from(error).report(PgLogLevel::ERROR);
-        unreachable!("an error was raised")
-    })
+    match result {
+        Ok(done) => Ok(done),
+        Err(error) => {
+            pg_sys::panic::ErrorReport::from(error).report(PgLogLevel::ERROR);
+            unreachable!("an error was raised")
+        }
+    }
 }
 
 fn is_meant(trigger: &PgTrigger, event: Event) -> bool {

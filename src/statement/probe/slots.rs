@@ -4,7 +4,7 @@
 //! to nothing leaves no trace, and none waits for another. What others have not committed yet shows in the row.
 
 use super::{Found, Latest, Opened, is_bigint, is_from, is_less, is_name};
-use crate::statement::lock::{PlaceLock, Places};
+use crate::statement::lock::{PlaceLock, Places, lock_to_write};
 use crate::statement::{Timestamp, invalidation};
 use pgrx::pg_sys;
 
@@ -47,6 +47,8 @@ fn found(locked: Option<(PlaceLock, i32)>, busy: bool) -> Slot {
 
 /// Whether a job has a place of a limit, or had, or is about to: false is certain.
 pub fn may_have_slot(job: i64) -> bool {
+    // Who has one gives it back.
+    lock_to_write(c"active_slots");
     let Some(slots) = Opened::new(c"active_slots", c"active_slots_job") else {
         return invalidation::exist();
     };

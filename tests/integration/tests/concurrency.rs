@@ -38,7 +38,10 @@ fn twenty_thousand_jobs_on_eight_connections_finish_exactly_once_each() {
         assert_eq!(board.finished.get(id), Some(&1), "job {id} was finished so many times");
     }
     let unfinished = "SELECT count(*) FROM minion.jobs WHERE state <> 'finished'";
-    assert_eq!(database.connect().one::<i64>(unfinished, &[]), 0);
+    let mut client = database.connect();
+    assert_eq!(client.one::<i64>(unfinished, &[]), 0);
+    let too_early = "SELECT count(*) FROM minion.jobs WHERE started < created OR started < delayed OR finished < started";
+    assert_eq!(client.one::<i64>(too_early, &[]), 0);
 }
 
 struct Worker<'a> {
