@@ -64,16 +64,24 @@ static REMOVE_START_SLOTS: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-static ADD_ACTIVE_SLOTS: Statement = Statement::new(
+static ADD_ACTIVE_SLOTS: Statement = Statement::latest(
     "INSERT INTO minion.active_slots (queue, task, number)
     SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
+    WHERE NOT EXISTS (
+        SELECT
+        FROM minion.active_slots AS slot
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = number.number)
     ON CONFLICT DO NOTHING",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
-static ADD_START_SLOTS: Statement = Statement::new(
+static ADD_START_SLOTS: Statement = Statement::latest(
     "INSERT INTO minion.start_slots (queue, task, number)
     SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
+    WHERE NOT EXISTS (
+        SELECT
+        FROM minion.start_slots AS slot
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = number.number)
     ON CONFLICT DO NOTHING",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );

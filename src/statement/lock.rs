@@ -26,7 +26,7 @@ impl Brief {
         use pg_sys::LockAcquireResult::*;
         let taken = acquire(key, space, mode, true);
         // Dropped at once, it gives back what it has taken too much.
-        let brief = (taken != LOCKACQUIRE_NOT_AVAIL).then_some(Self { key, space, mode });
+        let brief = (taken != LOCKACQUIRE_NOT_AVAIL).then(|| Self { key, space, mode });
         brief.filter(|_| taken == LOCKACQUIRE_OK)
     }
 }

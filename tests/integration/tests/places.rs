@@ -1,0 +1,205 @@
+//! The places of limits, where one transaction meets another that is not over, or an error in its way.
+
+use integration::heads::run;
+use integration::{Ask, Database, until};
+use postgres::error::SqlState;
+use postgres::{Client, Config, NoTls};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+const QUICK: &str = "SET statement_timeout = '60s'";
+
+/// Active jobs without a place, and places of jobs that are not active.
+const UNLIKE: &str = "
+    SELECT count(*)
+    FROM (SELECT id FROM minion.jobs WHERE state = 'active') AS job
+    FULL JOIN (SELECT job FROM minion.active_slots WHERE job IS NOT NULL) AS slot ON slot.job = job.id
+    WHERE job.id IS NULL OR slot.job IS NULL";
+
+fn with_jobs(limits: &str, count: i32) -> (Database, Client) {
+    let database = Database::new();
+    let mut client = database.connect();
+    client.register();
+    run(&mut client, limits);
+    let enqueue = "SELECT count(minion.enqueue('task')) FROM generate_series(1, $1)";
+    client.one::<i64>(enqueue, &[&count]);
+    (database, client)
+}
+
+fn dequeue(client: &mut Client) -> Vec<i64> {
+    client.all("SELECT id FROM minion.dequeue(1)", &[])
+}
+
+/// Holds up job 1 where it starts, for as long as somebody has the advisory lock 1.
+const HOLD_UP_JOB_1: &str = "
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.id = 1 AND NEW.state = 'active' THEN
+            PERFORM pg_advisory_xact_lock(1);
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold_up BEFORE UPDATE ON minion.jobs FOR EACH ROW EXECUTE FUNCTION hold_up()";
+
+#[test]
+fn repair_waits_for_no_claim_under_a_limit() {
+    let limits = "SELECT minion.limit_task('task', 3, max_starts => 5, per => '1 hour')";
+    let (database, mut client) = with_jobs(limits, 5);
+    run(&mut client, "BEGIN");
+    assert_eq!(dequeue(&mut client), [1]);
+    let mut other = database.connect();
+    run(&mut other, QUICK);
+    run(&mut other, "SELECT * FROM minion.repair()");
+    assert_eq!(dequeue(&mut other), [2]);
+}
+
+#[test]
+fn setting_a_limit_waits_for_no_claim_under_it() {
+    let limits = "SELECT minion.limit_task('task', 3, max_starts => 5, per => '1 hour')";
+    let (database, mut client) = with_jobs(limits, 5);
+    run(&mut client, "BEGIN");
+    assert_eq!(dequeue(&mut client), [1]);
+    let mut other = database.connect();
+    run(&mut other, QUICK);
+    run(&mut other, "SELECT minion.limit_task('task', 4, max_starts => 5, per => '1 hour')");
+    assert_eq!(dequeue(&mut other), [2]);
+    run(&mut client, "COMMIT");
+    assert_eq!(other.one::<i64>("SELECT active FROM minion.limits", &[]), 2);
+}
+
+#[test]
+fn a_claim_that_finds_a_place_busy_says_nothing_of_it() {
+    let (database, mut holder) = with_jobs("SELECT minion.limit_task('task', 2)", 2);
+    run(&mut holder, HOLD_UP_JOB_1);
+    run(&mut holder, "SELECT pg_advisory_lock(1)");
+    let mut first = database.connect();
+    let backend = first.backend();
+    let claiming = thread::spawn(move || dequeue(&mut first));
+    let waits =
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'";
+    until("the first claim is held up", || holder.one(waits, &[&backend]));
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = said.clone();
+    let mut second = Config::new()
+        .host(&env::var("PGHOST").unwrap())
+        .port(env::var("PGPORT").unwrap().parse().unwrap())
+        .user(&env::var("PGUSER").unwrap())
+        .dbname(&database.name)
+        .notice_callback(move |notice| heard.lock().unwrap().push(notice.message().to_owned()))
+        .connect(NoTls)
+        .unwrap();
+    let claimed = dequeue(&mut second);
+    run(&mut holder, "SELECT pg_advisory_unlock(1)");
+    assert_eq!(claiming.join().unwrap(), [1]);
+    assert_eq!(claimed, [2]);
+    assert_eq!(*said.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Errors in all places of a claim, caught and not: each leaves the session, the places and the locks as they were.
+#[test]
+fn interrupted_claims_leave_no_lock_and_no_place() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 3)", 400);
+    thread::scope(|scope| {
+        for number in 0..6 {
+            let mut session = database.connect();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                for _ in 0..250 {
+                    let timeout = random.u32(1..6);
+                    let body = match random.u32(..4) {
+                        0 => "PERFORM minion.dequeue(1, max_jobs => 3)",
+                        1 => "PERFORM minion.dequeue(1, wait => '20 ms')",
+                        2 => "PERFORM minion.finish_job(id, retries) FROM minion.jobs WHERE id = (SELECT id FROM minion.jobs WHERE state = 'active' LIMIT 1)",
+                        _ => "PERFORM minion.limit_task('task', 1 + (random() * 4)::int)",
+                    };
+                    let end = ["RAISE division_by_zero", "PERFORM pg_sleep(0.002)", "NULL"];
+                    let end = end[random.usize(..3)];
+                    let call = format!(
+                        "SET statement_timeout = {timeout};
+                         DO $$ BEGIN FOR i IN 1..3 LOOP BEGIN {body}; {end};
+                         EXCEPTION WHEN query_canceled OR division_by_zero THEN NULL; END; END LOOP; END $$"
+                    );
+                    if let Err(error) = session.batch_execute(&call) {
+                        let code = error.code().map(|code| code.code().to_owned());
+                        assert!(
+                            matches!(code.as_deref(), Some("57014" | "40P01")),
+                            "{error:?}"
+                        );
+                    }
+                    // This, too, may be cut short by the time that was set before.
+                    until("the session goes on", || match session.batch_execute("RESET ALL") {
+                        Ok(()) => true,
+                        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => false,
+                        Err(error) => panic!("{error:?}"),
+                    });
+                }
+            });
+        }
+    });
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(client.one::<i64>(locks, &[]), 0);
+    assert_eq!(client.one::<i64>(UNLIKE, &[]), 0, "a place is lost, or a job has none");
+}
+
+/// What one worker does: blocks, savepoints, ends and aborts in any order. A deadlock's victim tries again.
+fn work(client: &mut Client, random: &mut fastrand::Rng) -> Result<(), postgres::Error> {
+    let claim = "SELECT id, retries FROM minion.dequeue(1, max_jobs => 2)";
+    let finish = "SELECT minion.finish_job($1, $2)";
+    if random.bool() {
+        client.batch_execute("BEGIN; SAVEPOINT s")?;
+        client.query(claim, &[])?;
+        client.batch_execute(if random.bool() { "ROLLBACK TO s" } else { "RELEASE s" })?;
+        for row in client.query(claim, &[])? {
+            if random.bool() {
+                client.query(finish, &[&row.get::<_, i64>(0), &row.get::<_, i32>(1)])?;
+            }
+        }
+        client.query(claim, &[])?;
+        return client.batch_execute(if random.u8(..3) == 0 { "ROLLBACK" } else { "COMMIT" });
+    }
+    let own = "SELECT id, retries FROM minion.jobs WHERE state = 'active' LIMIT 2";
+    for row in client.query(if random.bool() { own } else { claim }, &[])? {
+        let verb = ["finish_job($1, $2)", "retry_job($1, $2)", "fail_job($1, $2)"];
+        let end = ["SELECT minion.", verb[random.usize(..3)]].concat();
+        client.query(&end, &[&row.get::<_, i64>(0), &row.get::<_, i32>(1)])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_that_is_set_and_repaired_all_the_time_is_never_exceeded() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 3)", 500);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..10 {
+            let (mut client, stop) = (database.connect(), &stop);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                while !stop.load(Ordering::Relaxed) {
+                    if work(&mut client, &mut random).is_err() {
+                        client.batch_execute("ROLLBACK").unwrap();
+                    }
+                }
+            });
+        }
+        let (mut setter, stop_setting) = (database.connect(), &stop);
+        scope.spawn(move || {
+            while !stop_setting.load(Ordering::Relaxed) {
+                // It may be the victim of a deadlock, too.
+                let _ = setter.batch_execute("SELECT minion.limit_task('task', 3)");
+                let _ = setter.batch_execute("SELECT * FROM minion.repair()");
+            }
+        });
+        let active = "SELECT count(*) FROM minion.jobs WHERE state = 'active'";
+        let begin = Instant::now();
+        let mut most = 0;
+        while begin.elapsed() < Duration::from_secs(8) {
+            most = most.max(client.one::<i64>(active, &[]));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!((1..=3).contains(&most), "{most} jobs were active at once");
+    });
+    assert_eq!(client.one::<i64>(UNLIKE, &[]), 0, "a place is lost, or a job has none");
+}
