@@ -6,10 +6,10 @@
 
 use crate::error::Error;
 use crate::job::argument::{given, name, positive_span};
-use crate::job::give_places;
+use crate::job::{give_places, lock_places_to_write};
 use crate::shared::wake::Pauses;
 use crate::statement::invalidation;
-use crate::statement::lock::{LimitLock, lock_limits, lock_to_write, try_lock_limits};
+use crate::statement::lock::{LimitLock, lock_limits, try_lock_limits};
 use crate::statement::value::interval_text;
 use crate::statement::{Session, Statement, params};
 use pgrx::datum::Interval;
@@ -222,8 +222,7 @@ impl<'a> Limit<'a> {
 
     fn set(&self, session: &Session) -> Result<(), Error> {
         lock_limits();
-        lock_to_write(c"active_slots");
-        lock_to_write(c"start_slots");
+        lock_places_to_write();
         let (queue, task) = (self.queue, self.task);
         let _places = LimitLock::alone(queue, task);
         match (self.max_active, self.max_starts) {
@@ -286,8 +285,7 @@ pub fn recount(session: &Session) -> Result<(), Error> {
     if !try_lock_limits() {
         return Ok(());
     }
-    lock_to_write(c"active_slots");
-    lock_to_write(c"start_slots");
+    lock_places_to_write();
     session.run(&FREE_SLOTS, params!["active"])?;
     for row in 0..rules.count() {
         let queue: &str = rules.get(row, 1).expect("queue is NOT NULL");

@@ -131,32 +131,31 @@ impl Claim<'_> {
         }
         let mut outcome = Outcome::default();
         let take = || take_id(session, wanted.worker, id, self.lanes, wanted.worst);
-        outcome.jobs = match rules.is_empty() {
-            true => take()?,
-            false => {
-                let within = self.within(&rules, take)?;
-                outcome.was_limited = within.is_err();
-                within.unwrap_or_default()
-            }
-        };
+        match self.within(&rules, take)? {
+            Ok(taken) => outcome.jobs = taken.jobs,
+            Err(_) => outcome.was_limited = true,
+        }
         Ok(outcome)
     }
 
-    /// Takes one job if its limits allow that, else says which one does not.
+    /// Takes jobs: if there are limits one, as far as they allow that, or says which one does not.
     fn within(
         &self,
         rules: &[Rc<Rule>],
-        take: impl FnOnce() -> Result<Vec<Claimed>, Error>,
-    ) -> Result<Result<Vec<Claimed>, Full>, Error> {
+        take: impl FnOnce() -> Result<Taken, Error>,
+    ) -> Result<Result<Taken, Full>, Error> {
+        if rules.is_empty() {
+            return Ok(Ok(take()?));
+        }
         let slots = match Slots::lock(rules, clock()) {
             Ok(slots) => slots,
             Err(reached) => return Ok(Err(reached)),
         };
-        let jobs = take()?;
-        if let Some(job) = jobs.first() {
+        let taken = take()?;
+        if let Some(job) = taken.jobs.first() {
             slots.take(self.session, job.id, clock())?;
         }
-        Ok(Ok(jobs))
+        Ok(Ok(taken))
     }
 
     /// The lanes' heads, and due jobs among them.
@@ -229,26 +228,19 @@ impl Claim<'_> {
             // Two heads stand at one place when a job was moved between two looks; each step must get on.
             let second = heads.peek().map_or(end, |head| head.position);
             let limit = second.max(best.position.next()).min(end).min(best.position.end_of_rank());
-            let missing = wanted.max_jobs - outcome.jobs.len();
-            let taken = match rules.is_empty() {
-                true => best.take(session, wanted.worker, limit, missing)?,
-                false => {
-                    let mut rest = limit;
-                    let one = self.within(&rules, || {
-                        let taken = best.take(session, wanted.worker, limit, 1)?;
-                        rest = taken.rest;
-                        Ok(taken.jobs)
-                    })?;
-                    match one {
-                        Ok(jobs) => Taken { jobs, rest },
-                        Err(reached) => {
-                            // The lane is left alone, and others under the same limit.
-                            full.push(reached.rule);
-                            outcome.was_limited = true;
-                            outcome.saw_jobs |= reached.is_busy;
-                            continue;
-                        }
-                    }
+            let missing = match rules.is_empty() {
+                true => wanted.max_jobs - outcome.jobs.len(),
+                false => 1,
+            };
+            let take = || best.take(session, wanted.worker, limit, missing);
+            let taken = match self.within(&rules, take)? {
+                Ok(taken) => taken,
+                Err(reached) => {
+                    // The lane is left alone, and others under the same limit.
+                    full.push(reached.rule);
+                    outcome.was_limited = true;
+                    outcome.saw_jobs |= reached.is_busy;
+                    continue;
                 }
             };
             outcome.saw_jobs = true;

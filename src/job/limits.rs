@@ -86,8 +86,8 @@ static REFILL: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
-/// Into free slots, as far as there are any, and the others beyond the limit. Slots that a claim has locked
-/// are passed over. $3 the limit, $4 the jobs; one of them may have got a slot meanwhile.
+/// Into free slots, as far as there are any, and the others beyond the limit. Those of a claim that
+/// is not over are passed over. $3 the limit, $4 the jobs; one of them may have got a slot meanwhile.
 static GIVE_SLOTS: Statement = Statement::latest(
     "WITH free AS MATERIALIZED (
         SELECT number
@@ -226,8 +226,7 @@ impl Slots {
     /// What one job needs, or the limit that is reached.
     pub fn lock(rules: &[Rc<Rule>], now: Timestamp) -> Result<Self, Full> {
         as_owner_of_jobs(|| {
-            lock_to_write(c"active_slots");
-            lock_to_write(c"start_slots");
+            lock_places_to_write();
             let mut slots = Self::default();
             for rule in rules {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
@@ -298,6 +297,12 @@ pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
         }
         Ok(freed.count() > 0)
     })
+}
+
+/// See [`lock_to_write`].
+pub fn lock_places_to_write() {
+    lock_to_write(c"active_slots");
+    lock_to_write(c"start_slots");
 }
 
 /// Gives places to active jobs that have none, beyond the limit if there is no free one. To be called as the

@@ -19,5 +19,5 @@ pub mod triggers;
 mod unique;
 
 pub use complete::fail;
-pub use limits::give as give_places;
+pub use limits::{give as give_places, lock_places_to_write};
 pub use parked::{correct_parked, place_due};

@@ -326,12 +326,12 @@ pub fn take_id(
     id: i64,
     lanes: &Lanes,
     worst: i32,
-) -> Result<Vec<Claimed>, Error> {
+) -> Result<Taken, Error> {
     UNDER_WAY.set(vec![id]);
     let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst];
     let rows = session.run(&TAKE_ID, params)?;
     UNDER_WAY.with_borrow_mut(Vec::clear);
-    Ok(claimed(session, &rows))
+    Ok(Taken { jobs: claimed(session, &rows), rest: Position::END })
 }
 
 /// `ids` are in their order, as all of one rank are.

@@ -43,26 +43,27 @@ const HOLD_UP_JOB_1: &str = "
     END $$;
     CREATE TRIGGER hold_up BEFORE UPDATE ON minion.jobs FOR EACH ROW EXECUTE FUNCTION hold_up()";
 
-#[test]
-fn repair_waits_for_no_claim_under_a_limit() {
+/// One whose claim under a limit is not over, and another.
+fn with_an_open_claim() -> (Database, Client, Client) {
     let limits = "SELECT minion.limit_task('task', 3, max_starts => 5, per => '1 hour')";
     let (database, mut client) = with_jobs(limits, 5);
     run(&mut client, "BEGIN");
     assert_eq!(dequeue(&mut client), [1]);
     let mut other = database.connect();
     run(&mut other, QUICK);
+    (database, client, other)
+}
+
+#[test]
+fn repair_waits_for_no_claim_under_a_limit() {
+    let (_database, _client, mut other) = with_an_open_claim();
     run(&mut other, "SELECT * FROM minion.repair()");
     assert_eq!(dequeue(&mut other), [2]);
 }
 
 #[test]
 fn setting_a_limit_waits_for_no_claim_under_it() {
-    let limits = "SELECT minion.limit_task('task', 3, max_starts => 5, per => '1 hour')";
-    let (database, mut client) = with_jobs(limits, 5);
-    run(&mut client, "BEGIN");
-    assert_eq!(dequeue(&mut client), [1]);
-    let mut other = database.connect();
-    run(&mut other, QUICK);
+    let (_database, mut client, mut other) = with_an_open_claim();
     run(&mut other, "SELECT minion.limit_task('task', 4, max_starts => 5, per => '1 hour')");
     assert_eq!(dequeue(&mut other), [2]);
     run(&mut client, "COMMIT");
