@@ -247,8 +247,8 @@ waiters: calls of dequeue() that sleep until it has a job; hits: claims that loo
 A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
 
 COMMENT ON FUNCTION minion.reset(text) IS
-'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.
-Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';
+'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, whose ids start anew, but for those of workers) or locks; there is no default.
+Stop the workers before: one that still works on job 1 of old may end the new job 1. Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';
 
 -- Not for calling
 

@@ -15,3 +15,7 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
 -- Rights.
 
 -- Readers.
+
+COMMENT ON FUNCTION minion.reset(text) IS
+'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, whose ids start anew, but for those of workers) or locks; there is no default.
+Stop the workers before: one that still works on job 1 of old may end the new job 1. Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::job::argument::{given, name};
-use crate::statement::{Session, Statement, clock, params};
+use crate::statement::{Session, Statement, clock, params, sequence};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -12,17 +12,17 @@ static RESET_LOCKS: Statement = Statement::new("DELETE FROM minion.locks", &[]);
 static RESET_ALL: Statement =
     Statement::new("TRUNCATE minion.workers, minion.jobs, minion.locks, minion.schedules", &[]);
 
-/// setval and not RESTART, which only the tables' owner may do.
-static RESTART_IDS: Statement = Statement::new(
-    "SELECT pg_catalog.setval('minion.jobs_id_seq', 1, false),
-        pg_catalog.setval('minion.locks_id_seq', 1, false),
-        pg_catalog.setval('minion.schedules_id_seq', 1, false),
-        pg_catalog.setval('minion.workers_id_seq', 1, false)",
+/// The sequences that a reset restarts. Not that of the workers: one that is still there would take another's
+/// jobs and inbox for its own.
+static RESTARTED: Statement = Statement::new(
+    "SELECT 'minion.jobs_id_seq'::pg_catalog.regclass::pg_catalog.oid
+    UNION ALL SELECT 'minion.locks_id_seq'::pg_catalog.regclass::pg_catalog.oid
+    UNION ALL SELECT 'minion.schedules_id_seq'::pg_catalog.regclass::pg_catalog.oid",
     &[],
 );
 
-/// Removes everything: with 'all' jobs, workers, locks and schedules, and ids start at 1 again; with
-/// 'locks' only the named locks. There is no default, and no way back.
+/// Removes everything: with 'all' jobs, workers, locks and schedules, and ids start anew, but for those of
+/// workers; with 'locks' only the named locks. There is no default, and no way back.
 ///
 /// Raises 22004 for NULL, 22023 for any other scope. Semantics: Minion's `reset`.
 #[pg_extern]
@@ -31,8 +31,13 @@ fn reset(scope: Option<&str>) -> Result<(), ErrorReport> {
     Ok(Session::with(|session| match scope {
         "locks" => session.run(&RESET_LOCKS, &[]).map(drop),
         "all" => {
+            // TRUNCATE asks whether the caller may; RESTART IDENTITY would ask for the owner, and run as him
+            // the triggers of others.
             session.run(&RESET_ALL, &[])?;
-            session.run(&RESTART_IDS, &[]).map(drop)
+            for id in session.run(&RESTARTED, &[])?.column(1) {
+                sequence::restart(id);
+            }
+            Ok(())
         }
         other => Err(Error::value(
             "scope",

@@ -12,6 +12,7 @@ pub mod probe;
 mod qualify;
 pub mod row;
 mod rows;
+pub mod sequence;
 pub mod steer;
 mod time;
 pub mod trigger;

@@ -103,7 +103,7 @@ fn whatever_makes_a_job_ready_is_heard_of() {
          UPDATE minion.jobs SET expires = NULL",
         "DELETE FROM minion.jobs; INSERT INTO minion.jobs (id, task) VALUES (1, 'task')",
         "TRUNCATE minion.jobs; INSERT INTO minion.jobs (id, task) VALUES (1, 'task')",
-        "SELECT minion.reset('all'), minion.register_worker(); SELECT minion.enqueue('task')",
+        "SELECT minion.reset('all'), minion.register_worker(1); SELECT minion.enqueue('task')",
         "DROP EXTENSION minion; CREATE EXTENSION minion;
          SELECT minion.register_worker(), minion.enqueue('task')",
     ] {
@@ -136,7 +136,7 @@ fn what_is_undone_leaves_the_jobs_where_they_were() {
     queue.enqueue();
     for undone in [
         "BEGIN; TRUNCATE minion.jobs; SELECT * FROM minion.dequeue(1); ROLLBACK",
-        "BEGIN; SELECT minion.reset('all'), minion.register_worker();
+        "BEGIN; SELECT minion.reset('all'), minion.register_worker(1);
          SELECT * FROM minion.dequeue(1); ROLLBACK",
         "BEGIN; DROP EXTENSION minion; CREATE EXTENSION minion; SELECT minion.register_worker();
          SELECT * FROM minion.dequeue(1); ROLLBACK",

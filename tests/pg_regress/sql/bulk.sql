@@ -1,5 +1,7 @@
 -- Many jobs at once, cancelling, and waiting for a result.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('t', queue => queue, notes => notes::jsonb)
 FROM (VALUES ('a', '{}'), ('a', '{"n": 1}'), ('b', '{}'), ('b', '{"n": 2}'), ('a', '{}'), ('a', '{}')) AS job (queue, notes);
 SELECT minion.enqueue('u', expire => '0');
@@ -19,7 +21,9 @@ SELECT id, state, retries, delayed = retried AS at_once FROM minion.jobs ORDER B
 SELECT minion.retry_jobs(ids => '{4,4,5,99}', states => '{finished,inactive}');
 
 -- It skips a key that another job has by now, and of several with one key it takes the oldest.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 INSERT INTO minion.jobs (task, state, finished, unique_key)
 SELECT 't', 'failed', now(), key FROM unnest('{a,b,b,c,NULL}'::text[]) AS key;
 SELECT minion.enqueue('t', unique_key => 'a');
@@ -49,7 +53,9 @@ SELECT minion.remove_jobs(states => '{NULL}');
 SELECT minion.remove_jobs(states => '{gone}');
 
 -- cancel_job: an inactive job fails, with no retry; an active one is told to stop, and has no retries left.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('t', attempts => 5), minion.enqueue('t', attempts => 5, delay => '1 hour'), minion.enqueue('t', attempts => 5),
     minion.enqueue('child', parents => '{2}', lax => true);
 SELECT id FROM minion.dequeue(1);
@@ -65,7 +71,9 @@ SELECT attempts FROM minion.jobs WHERE id = 4;
 SELECT minion.cancel_job(NULL);
 
 -- wait_for_job: the row of a job that has ended; none when the time is over.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('t', '[1]'), minion.enqueue('t', attempts => 2), minion.enqueue('t'), minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1, max_jobs => 3);
 SELECT minion.finish_job(1, 0, '{"a": 1}'), minion.fail_job(2, 0), minion.fail_job(3, 0, '"bad"');

@@ -1,5 +1,7 @@
 -- Bad input: a clear error with SQLSTATE and hint, and nothing is lost.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 CREATE FUNCTION pg_temp.error_of(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     message text;
@@ -308,3 +310,4 @@ COMMIT;
 SELECT task FROM minion.dequeue(1, tasks => '{again,gone}', max_jobs => 10);
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Finish, fail, and the automatic retry.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- A finished job has its result and its time; it can't be finished or failed again.
 SELECT minion.enqueue('add');
@@ -33,7 +35,9 @@ SELECT state FROM minion.jobs WHERE id = 3;
 SELECT minion.finish_job(3, 0);
 
 -- Any JSON is a result; JSON null and SQL NULL are two things.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 10);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
 SELECT minion.finish_job(1, 0, 'null'), minion.finish_job(2, 0, NULL), minion.finish_job(3, 0),
@@ -43,7 +47,9 @@ SELECT minion.fail_job(6, 0, 'null'), minion.fail_job(7, 0, NULL), minion.fail_j
 SELECT id, state, result, result IS NULL AS is_null FROM minion.jobs ORDER BY id;
 
 -- After a retry, a handle with the old retries finishes and fails nothing.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add');
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.retry_job(1, 0);
@@ -56,7 +62,9 @@ SELECT minion.finish_job(1, 1, '"new"');
 SELECT state, retries, result FROM minion.jobs;
 
 -- finish_jobs returns the ids that were finished: those active with their retries, each once.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 6);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 5);
 SELECT id
@@ -75,7 +83,9 @@ FROM unnest('{0,1,2,3,4,5,25}'::int[]) AS retries;
 
 -- With 3 attempts a failure leads to a retry with 2, delayed by the backoff, with the result kept; the next
 -- to one with 1; the third fails the job, with attempts 1.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('flaky', attempts => 3);
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.fail_job(1, 0, '"first"');
@@ -103,7 +113,9 @@ SELECT minion.fail_job(1, 4);
 SELECT state, attempts, retries FROM minion.jobs;
 
 -- A manual retry does not use up attempts.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('flaky', attempts => 2);
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.retry_job(1, 0), minion.retry_job(1, 1);
@@ -113,7 +125,9 @@ SELECT minion.fail_job(1, 2);
 SELECT state, attempts, retries FROM minion.jobs;
 
 -- A finished job that had attempts left is finished.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('flaky', attempts => 3);
 SELECT id, retries FROM minion.dequeue(1);
 SELECT minion.finish_job(1, 0);
@@ -141,3 +155,4 @@ UPDATE minion.jobs SET expires = now() - interval '1 hour' WHERE id = 3;
 SELECT minion.finish_job(3, 0);
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Enqueue: what a job is when it goes in.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- A job of which only the task is given has the defaults, and enqueue returns its id.
 SELECT minion.enqueue('mail');
@@ -36,7 +38,9 @@ WHERE id = 4;
 COMMIT;
 
 -- Nested JSON, unicode, null and every digit survive the round trip exactly.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue(
     'echo',
     '["☃", null, {"ä": {"b": [null, true, "𝄞", "\"\\\n"]}}, [], {}, 1.10, 12345678901234567890.123]',
@@ -62,7 +66,9 @@ SELECT minion.enqueue('mail', notes => '["a"]');
 SELECT minion.enqueue('mail', notes => 'null');
 
 -- Any priority is allowed; the order is priority DESC, then id ASC.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('mail', priority => given)
 FROM unnest('{0,-1,2147483647,5,-2147483648,5,0}'::int[]) AS given;
 SELECT claim.id, job.priority
@@ -71,7 +77,9 @@ JOIN minion.jobs AS job USING (id)
 ORDER BY place;
 
 -- Names of 1,000 bytes are allowed, and so is any character in them.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue(repeat('t', 1000), queue => repeat('q', 1000));
 SELECT minion.enqueue('mäil "it", ''now''', queue => '{a,b} %');
 SELECT length(task) FROM minion.dequeue(1, queues => ARRAY[repeat('q', 1000)]);
@@ -79,6 +87,7 @@ SELECT task FROM minion.dequeue(1, queues => ARRAY['{a,b} %']);
 
 -- enqueue_many returns the ids in input order, and its keys are the arguments of enqueue.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT id FROM minion.enqueue_many(
     '[{"task": "first"},
       {"task": "second", "args": [2], "queue": "slow", "priority": -2, "delay": "1 hour",
@@ -99,6 +108,7 @@ SELECT count(*) FROM minion.jobs WHERE task = 'good';
 
 -- 100,000 jobs go in by one call, in order.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT count(*), bool_and(id = place) AS in_order
 FROM (
     SELECT jsonb_agg(jsonb_build_object('task', 'bulk', 'args', jsonb_build_array(number)) ORDER BY number)
@@ -108,3 +118,4 @@ minion.enqueue_many(jobs) WITH ORDINALITY AS job (id, place);
 SELECT count(*), bool_and(args = jsonb_build_array(id)) AS same_args FROM minion.jobs;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Limits: how many jobs are active at once, or start within a time.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- Never more active jobs of a task than its limit says; other tasks are not concerned.
 SELECT minion.limit_task('mail', 2);
@@ -78,7 +80,9 @@ SELECT minion.limit_task('mail', 1);
 SELECT jobs_stuck > 0 AS stuck FROM minion.repair();
 
 -- Limits of a queue, a task, and a task in a queue all hold.
-SELECT minion.reset('all'), minion.register_worker(), minion.limit_task('mail', NULL) \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.limit_task('mail', NULL) \g /dev/null
 SELECT minion.limit_queue('q', 3), minion.limit_task('a', 2), minion.limit_task('b', 1, queue => 'q');
 SELECT minion.enqueue(task, queue => queue) FROM unnest('{q,r}'::text[]) AS queue, unnest('{a,a,a,b,b,c,c}'::text[]) AS task;
 SELECT task, count(*) FROM minion.dequeue(1, queues => '{q}', max_jobs => 100) GROUP BY task ORDER BY task;
@@ -89,7 +93,9 @@ SELECT minion.enqueue('a', queue => 'r', priority => 9), minion.enqueue('d', que
 SELECT task FROM minion.dequeue(1, queues => '{q,r}');
 
 -- Starts within a time: a slot serves one start, and the next when the time has passed.
-SELECT minion.reset('all'), minion.register_worker(), minion.limit_queue('q'), minion.limit_task('a'), minion.limit_task('b', queue => 'q') \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.limit_queue('q'), minion.limit_task('a'), minion.limit_task('b', queue => 'q') \g /dev/null
 SELECT minion.limit_task('call', max_starts => 2, per => '1 hour');
 SELECT minion.enqueue('call') FROM generate_series(1, 4);
 SELECT id FROM minion.dequeue(1, max_jobs => 10);

@@ -1,5 +1,7 @@
 -- Lists.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- A listed job has the 21 fields and the total.
 SELECT minion.enqueue('add', '[1]', queue => 'slow', priority => 3, attempts => 2, notes => '{"a": 1}',
@@ -24,6 +26,7 @@ COMMIT;
 
 -- Newest first, skip and take; the total counts all that match, whatever the page.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.enqueue('add') FROM generate_series(1, 5);
 SELECT id, total FROM minion.list_jobs();
 SELECT id, total FROM minion.list_jobs(1, 2);
@@ -39,6 +42,7 @@ SELECT count(*), min(id), max(id), min(total) FROM minion.list_jobs();
 
 -- before pages by key: the next page begins below the last id, new jobs or not.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.enqueue('add') FROM generate_series(1, 5);
 SELECT id FROM minion.list_jobs(take => 2);
 SELECT minion.enqueue('add');
@@ -47,7 +51,9 @@ SELECT id FROM minion.list_jobs(take => 2, before => 2);
 SELECT count(*) FROM minion.list_jobs(before => 1);
 
 -- Each filter matches what it says.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('a', queue => 'x', notes => '{"red": 1, "green": null}'),
     minion.enqueue('b', queue => 'x', notes => '{"blue": {"red": 1}}'),
     minion.enqueue('a', queue => 'y'),
@@ -95,3 +101,4 @@ SELECT pg_current_xact_id_if_assigned() AS transaction_id;
 COMMIT;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,6 @@
 -- Named locks.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 -- An exclusive lock is taken once, and released once.
 SELECT minion.lock('foo', '1 hour');
@@ -64,6 +65,7 @@ SELECT id FROM minion.list_locks() ORDER BY expires;
 
 -- Expired rows are invisible everywhere.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.lock('foo', '1 hour', 2), minion.lock('foo', '2 hours', 2);
 UPDATE minion.locks SET expires = now() - interval '1 s' WHERE id = 1;
 SELECT id, name, total FROM minion.list_locks();
@@ -76,6 +78,7 @@ SELECT active_locks FROM minion.stats();
 
 -- lock purges them, whatever its name.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.lock('foo', '1 hour'), minion.lock('bar', '1 hour');
 UPDATE minion.locks SET expires = now() - interval '1 s' WHERE name = 'foo';
 SELECT name FROM minion.locks ORDER BY name;
@@ -96,6 +99,7 @@ SELECT minion.is_locked('undone');
 
 -- list_locks by names, skip and take, id DESC.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.lock(name, '1 hour', 9) FROM unnest('{a,b,a,c}'::text[]) AS name;
 SELECT id, name, total FROM minion.list_locks();
 SELECT id, name, total FROM minion.list_locks(1, 2);
@@ -112,3 +116,4 @@ SELECT pg_current_xact_id_if_assigned() AS transaction_id;
 COMMIT;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

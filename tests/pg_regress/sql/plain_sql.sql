@@ -1,5 +1,7 @@
 -- Plain SQL on the table leaves the queue right at once.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- INSERT of a task alone makes a job with the defaults, claimable at once.
 INSERT INTO minion.jobs (task) VALUES ('plain');
@@ -18,7 +20,9 @@ SELECT minion.finish_job(1, 0);
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- UPDATE of delayed into the past frees the job, into the future takes it back.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', delay => '1 hour');
 UPDATE minion.jobs SET delayed = now() - interval '1 hour';
 UPDATE minion.jobs SET delayed = now() + interval '1 hour';
@@ -37,7 +41,9 @@ UPDATE minion.jobs SET expires = NULL WHERE id = 3;
 SELECT id FROM minion.dequeue(1);
 
 -- UPDATE of a parent's expires frees its children, and blocks them again.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}'),
     minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
@@ -49,7 +55,9 @@ UPDATE minion.jobs SET expires = now() - interval '1 hour' WHERE id = 1;
 SELECT id FROM minion.dequeue(1);
 
 -- An expiry that is moved nearer frees the waiting child when it comes.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow', expire => '1 hour'),
     minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
@@ -60,7 +68,9 @@ FROM minion.jobs AS child, minion.jobs AS parent
 WHERE child.id = 2 AND parent.id = 1;
 
 -- UPDATE of parents blocks and frees the job.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child');
 UPDATE minion.jobs SET parents = '{1}' WHERE id = 2;
 SELECT id FROM minion.dequeue(1);
@@ -69,7 +79,9 @@ UPDATE minion.jobs SET parents = '{}' WHERE id = 2;
 SELECT id FROM minion.dequeue(1);
 
 -- UPDATE of lax frees and blocks the child of a failed parent.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent'), minion.enqueue('child', parents => '{1}');
 SELECT minion.fail_job(id, 0) FROM minion.dequeue(1);
 SELECT id FROM minion.dequeue(1);
@@ -80,7 +92,9 @@ UPDATE minion.jobs SET lax = true WHERE id = 2;
 SELECT id FROM minion.dequeue(1);
 
 -- UPDATE of priority changes the order, and what min_priority lets through.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 3);
 UPDATE minion.jobs SET priority = 5 WHERE id = 2;
 UPDATE minion.jobs SET priority = -5 WHERE id = 1;
@@ -88,7 +102,9 @@ SELECT id FROM minion.dequeue(1, min_priority => 5);
 SELECT id FROM minion.dequeue(1, max_jobs => 5);
 
 -- UPDATE of queue and task moves the job, a delayed one too.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add'), minion.enqueue('add', delay => '1 hour');
 UPDATE minion.jobs SET queue = 'slow', task = 'sub';
 SELECT id FROM minion.dequeue(1);
@@ -98,7 +114,9 @@ UPDATE minion.jobs SET queue = 'default', delayed = now() WHERE id = 2;
 SELECT id, task FROM minion.dequeue(1);
 
 -- UPDATE of state to inactive makes a job claimable whatever it was; in any other state it is not.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
 SELECT minion.finish_job(1, 0), minion.fail_job(2, 0);
@@ -108,7 +126,9 @@ UPDATE minion.jobs SET state = 'inactive';
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- A delayed job that is finished by hand and put back is delayed still.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', delay => '1 hour');
 UPDATE minion.jobs SET state = 'finished';
 UPDATE minion.jobs SET state = 'inactive';
@@ -117,7 +137,9 @@ UPDATE minion.jobs SET delayed = now();
 SELECT id FROM minion.dequeue(1);
 
 -- UPDATE of a parent's state blocks and frees its children as the functions do.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('strict', parents => '{1}'),
     minion.enqueue('lax', parents => '{1}', lax => true);
 UPDATE minion.jobs SET state = 'active' WHERE id = 1;
@@ -140,7 +162,9 @@ UPDATE minion.jobs SET state = 'finished' WHERE id = 1;
 SELECT task FROM minion.dequeue(1, max_jobs => 10);
 
 -- DELETE of a parent, in any state, frees its children.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow') FROM generate_series(1, 3);
 SELECT minion.enqueue('child', parents => ARRAY[parent]) FROM generate_series(1, 3) AS parent;
 SELECT id FROM minion.dequeue(1, queues => '{slow}', max_jobs => 2);
@@ -150,7 +174,9 @@ DELETE FROM minion.jobs WHERE queue = 'slow';
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- One statement that changes many rows, parents and children among them, counts for all of them.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', delay => '1 hour') FROM generate_series(1, 3);
 SELECT minion.enqueue('child', parents => '{1,2,3}', delay => '1 hour');
 UPDATE minion.jobs SET delayed = now();
@@ -159,7 +185,9 @@ UPDATE minion.jobs SET state = 'finished' WHERE state = 'active';
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- An UPDATE that is rolled back changes nothing.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}');
 BEGIN;
 UPDATE minion.jobs SET state = 'finished' WHERE id = 1;
@@ -179,6 +207,7 @@ SELECT id FROM minion.dequeue(1, max_jobs => 10);
 
 -- The children of a parent are those that there are, whoever writes what.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 INSERT INTO minion.jobs (task) SELECT 'parent' FROM generate_series(1, 2);
 INSERT INTO minion.jobs (id, task, parents) VALUES (7, 'child', '{1}'), (8, 'child', '{1,2}');
 INSERT INTO minion.jobs (id, task, parents) VALUES (7, 'another', '{2}') ON CONFLICT DO NOTHING;
@@ -209,3 +238,4 @@ INSERT INTO minion.workers (host, pid, status) VALUES ('a', 1, '[]');
 \set VERBOSITY default
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

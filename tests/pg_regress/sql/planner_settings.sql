@@ -1,5 +1,6 @@
 -- What the planner may choose for our statements is of no concern to what users run meanwhile.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 CREATE ROLE regress_planner_user IN ROLE minion_admin;
 GRANT CREATE ON SCHEMA public TO regress_planner_user;
@@ -173,3 +174,4 @@ DROP TABLE seen;
 REVOKE CREATE ON SCHEMA public FROM regress_planner_user;
 DROP ROLE regress_planner_user;
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,6 @@
 -- Who may do what.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SET client_min_messages = warning;
 CREATE ROLE regress_minion_producer IN ROLE minion_producer;
 CREATE ROLE regress_minion_worker IN ROLE minion_worker;
@@ -171,7 +172,7 @@ RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_minion_admin;
 SELECT minion.reset('locks');
 SELECT minion.reset('all');
-SELECT minion.register_worker(), minion.enqueue('parent'), minion.enqueue('child', parents => '{1}');
+SELECT minion.register_worker(1), minion.enqueue('parent'), minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 SELECT minion.finish_job(1, 0);
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
@@ -186,6 +187,7 @@ RESET SESSION AUTHORIZATION;
 -- A child wakes also when whoever finishes, fails, removes or repairs its parent may not see the child.
 ALTER TABLE minion.jobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY regress_default_queue ON minion.jobs TO regress_minion_worker USING (queue = 'default');
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker(), minion.register_worker();
 SELECT minion.enqueue('parent') FROM generate_series(1, 3);
 SELECT minion.enqueue('parent', expire => '1 hour');
@@ -206,3 +208,4 @@ ALTER TABLE minion.jobs DISABLE ROW LEVEL SECURITY;
 DROP ROLE regress_minion_producer, regress_minion_worker, regress_minion_reader, regress_minion_admin,
     regress_minion_nobody;
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Pausing queues, and listing them.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT * FROM minion.list_queues();
 
 -- Nothing is claimed from a paused queue; enqueue works.
@@ -45,7 +47,9 @@ TRUNCATE minion.paused_queues;
 SELECT task FROM minion.dequeue(1);
 
 -- Every queue that has jobs or is paused, by name.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.resume_queue('other'), minion.pause_queue('empty'), minion.pause_queue('b');
 SELECT minion.enqueue('t', queue => queue, priority => priority)
 FROM (VALUES ('a', 0), ('a', 5), ('a', 9), ('b', 0), ('a', 1), ('a', 2)) AS job (queue, priority);

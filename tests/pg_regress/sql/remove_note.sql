@@ -1,5 +1,7 @@
 -- Remove, and notes.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- Inactive, failed and finished jobs are removed, an active one is not.
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
@@ -20,12 +22,15 @@ SELECT count(*) FROM minion.jobs;
 
 -- Delayed, expired and blocked jobs are inactive ones.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.enqueue('add', delay => '1 hour'), minion.enqueue('add', expire => '0'),
     minion.enqueue('add', parents => '{1}');
 SELECT minion.remove_job(3), minion.remove_job(2), minion.remove_job(1);
 
 -- note merges top-level keys.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', notes => '{"a": 1, "b": {"c": 2}}');
 SELECT minion.note(1, '{"b": {"d": 3}, "☃": [4]}');
 SELECT notes FROM minion.jobs;
@@ -48,7 +53,9 @@ SELECT minion.note(2, '{}');
 SELECT notes FROM minion.jobs WHERE id = 2;
 
 -- note works in any state, and leaves everything else alone.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 3);
 SELECT minion.enqueue('add', delay => '1 hour');
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
@@ -62,3 +69,4 @@ SELECT minion.finish_job(3, 0);
 SELECT minion.note(99, '{"a": 1}');
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,6 @@
 -- repair: what time and vanished workers leave behind.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 -- Nothing to do is fine.
 SELECT * FROM minion.repair();
@@ -18,7 +19,9 @@ COMMIT;
 SELECT id FROM minion.workers ORDER BY id;
 
 -- 2. Finished jobs older than minion.remove_after, 2 days, are removed; failed ones never.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 4);
 SELECT minion.finish_job(1, 0), minion.finish_job(2, 0), minion.fail_job(3, 0);
@@ -36,7 +39,9 @@ SELECT * FROM minion.repair();
 SELECT id, state FROM minion.jobs ORDER BY id;
 
 -- The parents of a job that is not finished stay: of an inactive, an active and a failed one.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent') FROM generate_series(1, 4);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 4);
 SELECT count(*) FROM minion.finish_jobs('{1,2,3,4}', '{0,0,0,0}');
@@ -50,7 +55,9 @@ SELECT jobs_removed FROM minion.repair();
 SELECT id, task, state FROM minion.jobs ORDER BY id;
 
 -- With remove_after 0 the parents of an unfinished child stay, and all go once it has finished.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SET minion.remove_after = 0;
 SELECT minion.enqueue('parent'), minion.enqueue('parent'), minion.enqueue('child', parents => '{1,2}'),
     minion.enqueue('other');
@@ -75,6 +82,7 @@ RESET minion.remove_after;
 
 -- 3. Inactive jobs past their expiry are removed, others not.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.enqueue('add', expire => '0'), minion.enqueue('add', expire => '1 hour'), minion.enqueue('add'),
     minion.enqueue('add', expire => '0', delay => '1 hour'),
     minion.enqueue('add', expire => '0', parents => '{3}');
@@ -82,7 +90,9 @@ SELECT jobs_expired FROM minion.repair();
 SELECT id FROM minion.jobs ORDER BY id;
 
 -- 4. Active jobs whose worker is gone fail with "Worker went away"; with attempts left they are retried.
-SELECT minion.reset('all'), minion.register_worker(), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('once'), minion.enqueue('twice', attempts => 2);
 SELECT minion.enqueue('kept');
 SELECT id FROM minion.dequeue(1, max_jobs => 2);
@@ -95,7 +105,9 @@ FROM minion.jobs
 ORDER BY id;
 
 -- The retry obeys the backoff settings.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('twice', attempts => 2);
 SELECT id FROM minion.dequeue(1);
 SELECT minion.unregister_worker(1);
@@ -106,7 +118,9 @@ COMMIT;
 SELECT state, delayed - retried AS delay FROM minion.jobs;
 
 -- A worker that is gone by silence loses its jobs in the same repair.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('once');
 SELECT id FROM minion.dequeue(1);
 UPDATE minion.workers SET notified = now() - interval '1 day';
@@ -114,7 +128,9 @@ SELECT * FROM minion.repair();
 SELECT state, result FROM minion.jobs;
 
 -- The jobs of the queue minion_foreground are left to whoever runs them.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('once', queue => 'minion_foreground');
 SELECT id FROM minion.dequeue(1, queues => '{minion_foreground}');
 SELECT minion.unregister_worker(1);
@@ -123,7 +139,9 @@ SELECT state FROM minion.jobs;
 SELECT minion.finish_job(1, 0);
 
 -- A child of an abandoned job goes on if it is lax, and stays blocked otherwise.
-SELECT minion.reset('all'), minion.register_worker(), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent'), minion.enqueue('lax', parents => '{1}', lax => true),
     minion.enqueue('strict', parents => '{1}');
 SELECT id FROM minion.dequeue(1);
@@ -134,7 +152,9 @@ SELECT id, task FROM minion.dequeue(2, max_jobs => 10);
 
 -- 5. Inactive jobs whose delayed is older than minion.stuck_after, 2 days, fail with "Job appears stuck in
 -- queue" and a finished time, without automatic retry; ready, blocked and retried ones alike.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('ready', attempts => 5), minion.enqueue('blocked', parents => '{5}'),
     minion.enqueue('retried'), minion.enqueue('recent'), minion.enqueue('later', delay => '1 hour'),
     minion.enqueue('active');
@@ -160,7 +180,9 @@ SELECT minion.retry_job(1, 0);
 SELECT id, retries FROM minion.dequeue(1);
 
 -- A stuck job frees its lax children.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('stuck'), minion.enqueue('lax', parents => '{1}', lax => true),
     minion.enqueue('strict', parents => '{1}');
 UPDATE minion.jobs SET delayed = now() - interval '3 days' WHERE id = 1;
@@ -169,7 +191,9 @@ SELECT jobs_stuck FROM minion.repair();
 SELECT id, task FROM minion.dequeue(1, max_jobs => 10);
 
 -- Finished parents are looked at before expired children go: the child protects its parent once more.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent');
 SELECT minion.finish_job(id, 0) FROM minion.dequeue(1);
 SELECT minion.enqueue('child', parents => '{1}', expire => '0');
@@ -185,7 +209,9 @@ SELECT count(*) FROM minion.jobs;
 
 -- A child that was only met by claims in transaction blocks, which hold no other rows than they return, is
 -- looked at again by each of them, until repair makes it watch its parent.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('parent', queue => 'slow'), minion.enqueue('child', parents => '{1}');
 BEGIN;
 SELECT id FROM minion.dequeue(1);
@@ -196,6 +222,7 @@ SELECT waits_for FROM minion.jobs WHERE id = 2;
 
 -- repair does all there is, however much.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT count(id) FROM generate_series(1, 2500), minion.register_worker() AS id;
 UPDATE minion.workers SET notified = now() - interval '1 day';
 INSERT INTO minion.jobs (task, state, finished)
@@ -213,3 +240,4 @@ SELECT task, state, count(*) FROM minion.jobs GROUP BY task, state ORDER BY task
 SELECT * FROM minion.repair();
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Retry, by hand.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- A finished, failed, inactive or active job can be retried: retries + 1, retried = now, inactive, due now.
 SELECT minion.enqueue('add') FROM generate_series(1, 4);
@@ -30,7 +32,9 @@ SELECT minion.remove_job(1);
 SELECT minion.retry_job(1, 2), minion.retry_job(99, 0);
 
 -- The delay counts from now.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add');
 SELECT id FROM minion.dequeue(1);
 SELECT minion.retry_job(1, 0, delay => '3 hours');
@@ -40,7 +44,9 @@ SELECT minion.retry_job(1, 1);
 SELECT id FROM minion.dequeue(1);
 
 -- attempts, parents, priority, queue, lax and expiry are kept unless given.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', attempts => 5, parents => '{98,99}', priority => 4, queue => 'slow',
     lax => true, expire => '1 hour');
 SELECT expires FROM minion.jobs \gset
@@ -70,7 +76,9 @@ SELECT minion.retry_job(2, 2, parents => '{}', queue => 'third');
 SELECT id FROM minion.dequeue(1, queues => '{third}');
 
 -- A job whose expiry has passed is claimable again once it is retried with a new one, not by a plain retry.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add', expire => '0');
 SELECT minion.retry_job(1, 0);
 SELECT id FROM minion.dequeue(1);
@@ -81,3 +89,4 @@ SELECT id FROM minion.dequeue(1);
 SELECT count(*) FROM minion.jobs;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Schedules: what they keep, when they are due, and what a cron expression means.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SET TIME ZONE 'UTC';
 
 -- A schedule has an id, and a next run in the future.
@@ -45,7 +47,9 @@ SELECT name FROM minion.list_schedules(names => '{}');
 SELECT * FROM minion.dispatch_schedules();
 
 -- A due schedule enqueues one job, however many periods were missed, with its options.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.schedule('many', '* * * * *', 'tick', '["x"]', queue => 'q', priority => 4, expire => '1 day',
     attempts => 5, lax => true, notes => '{"a": 1}', unique_key => 'tick');
 UPDATE minion.schedules SET next_run = now() - interval '3 days';
@@ -69,6 +73,7 @@ SELECT * FROM minion.dispatch_schedules();
 
 -- Several are dispatched in the order that they were due.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.schedule(name, '@daily', 'task ' || name) FROM unnest('{a,b,c}'::text[]) AS name;
 UPDATE minion.schedules SET next_run = now() - id * interval '1 minute' WHERE name <> 'b';
 SELECT * FROM minion.dispatch_schedules();
@@ -88,6 +93,7 @@ SELECT count(*) FROM minion.schedules WHERE next_run < now();
 
 -- Wrong calls: no row is written.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.schedule('bad', '61 * * * *', 'task');
 SELECT minion.schedule('bad', '@daily', 'task', timezone => 'Europe/Nowhere');
 SELECT minion.schedule('bad', '0 0 30 2 *', 'task');

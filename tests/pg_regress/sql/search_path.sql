@@ -117,6 +117,7 @@ SELECT regress_tools.make_doubles_of_tables_and_types('regress_hostile') \g /dev
 CREATE TABLE regress_tools.calls (call text);
 INSERT INTO regress_tools.calls VALUES
     ($$SELECT minion.reset('all')$$),
+    ($$ALTER SEQUENCE minion.workers_id_seq RESTART$$),
     ($$SELECT minion.register_worker(), minion.register_worker(1, 'host', 1, '{"a": 1}')$$),
     ($$SELECT minion.enqueue('a', '[1]', 'default', 1, '0', '1 hour', 2, '{}', false, '{"a": 1}')$$),
     ($$SELECT minion.enqueue('b', parents => '{1}')$$),
@@ -233,3 +234,4 @@ SELECT is_called FROM regress_tools.calls_of_doubles;
 RESET search_path;
 DROP SCHEMA regress_hostile, regress_tools CASCADE;
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Settings.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- Their units and defaults; everybody may set them.
 SELECT name, setting, unit, boot_val, min_val, context
@@ -89,7 +91,9 @@ SELECT extract(epoch FROM minion.backoff(2147483647)) = extract(epoch FROM inter
 COMMIT;
 
 -- Every automatic retry obeys the settings: fail_job's and repair's.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('flaky', attempts => 2), minion.enqueue('flaky', attempts => 2);
 SELECT id FROM minion.dequeue(1, max_jobs => 2);
 SET minion.backoff_base = 100;
@@ -100,7 +104,9 @@ SELECT id, state, delayed - retried AS delay FROM minion.jobs ORDER BY id;
 RESET minion.backoff_base;
 
 -- A manual retry does not, and a retry_delay of fail_job wins.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SET minion.backoff_base = 100;
 SET minion.backoff_max = 50;
 SELECT minion.enqueue('flaky', attempts => 2), minion.enqueue('flaky');
@@ -111,7 +117,9 @@ RESET minion.backoff_base;
 RESET minion.backoff_max;
 
 -- A job with very many retries is retried like any other, by fail_job and by repair.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 INSERT INTO minion.jobs (task, attempts, retries) VALUES ('flaky', 3, 1000000), ('flaky', 3, 2000000000);
 SELECT id, retries FROM minion.dequeue(1, max_jobs => 2);
 SELECT minion.fail_job(1, 1000000);
@@ -123,7 +131,9 @@ FROM minion.jobs
 ORDER BY id;
 
 -- missing_after, remove_after and stuck_after may be 0.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT minion.enqueue('add'), minion.enqueue('add'), minion.enqueue('add');
 SELECT id FROM minion.dequeue(1, max_jobs => 2);
 SELECT minion.finish_job(1, 0);
@@ -136,3 +146,4 @@ COMMIT;
 SELECT id, state, result FROM minion.jobs ORDER BY id;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

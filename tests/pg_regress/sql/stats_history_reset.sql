@@ -1,5 +1,6 @@
 -- Stats, history, reset.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 -- An empty queue is all zeros, and enqueued_jobs is 0.
 \x on
@@ -43,6 +44,7 @@ SELECT enqueued_jobs FROM minion.stats();
 
 -- history has 24 hourly rows, oldest first, zero-filled; the last hour is the current one.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 CREATE TEMP VIEW numbered AS
 SELECT *, hour - lag(hour) OVER (ORDER BY place) AS step
 FROM minion.history() WITH ORDINALITY AS history (hour, failed_jobs, finished_jobs, place);
@@ -96,6 +98,7 @@ DROP VIEW numbered;
 
 -- reset 'locks' removes the locks only.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker(), minion.enqueue('add'), minion.lock('a', '1 hour'), minion.lock('b', '1 hour');
 INSERT INTO minion.schedules (name, cron, task, next_run) VALUES ('on', '* * * * *', 'add', now());
 SELECT minion.reset('locks');
@@ -111,7 +114,7 @@ SELECT minion.reset(NULL);
 SELECT (SELECT count(*) FROM minion.jobs) AS jobs, (SELECT count(*) FROM minion.workers) AS workers,
     (SELECT count(*) FROM minion.locks) AS locks, (SELECT count(*) FROM minion.schedules) AS schedules;
 
--- reset 'all' removes jobs, locks, schedules and workers, and ids restart at 1.
+-- reset 'all' removes jobs, locks, schedules and workers; ids restart at 1, and those of workers go on.
 SELECT minion.reset('all');
 SELECT (SELECT count(*) FROM minion.jobs) AS jobs, (SELECT count(*) FROM minion.workers) AS workers,
     (SELECT count(*) FROM minion.locks) AS locks, (SELECT count(*) FROM minion.schedules) AS schedules;
@@ -129,3 +132,4 @@ SELECT (SELECT count(*) FROM minion.jobs) AS jobs, (SELECT count(*) FROM minion.
     (SELECT count(*) FROM minion.locks) AS locks, (SELECT count(*) FROM minion.schedules) AS schedules;
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;

@@ -1,5 +1,7 @@
 -- Unique keys: one job at a time that is inactive or active.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- A second enqueue returns the id of the first and changes nothing, whatever it says.
 SELECT minion.enqueue('mail', unique_key => 'a');

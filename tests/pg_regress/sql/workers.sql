@@ -1,5 +1,6 @@
 -- Workers, and commands to them.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 -- register_worker returns an id, and sets started and notified.
 SELECT minion.register_worker(host => 'earth', pid => 42, status => '{"jobs": 0}');
@@ -58,6 +59,7 @@ SELECT id, jobs FROM minion.list_workers(ids => '{1,2,4}');
 
 -- broadcast puts a command into the inboxes of the workers named; {} means all.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker() FROM generate_series(1, 3);
 SELECT minion.broadcast('jobs', '[4]', '{1,3}');
 SELECT minion.broadcast('stop');
@@ -97,6 +99,7 @@ COMMIT;
 
 -- With no worker there, a broadcast to all is false.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.broadcast('stop');
 
 -- The inbox of a worker that registers again stays.
@@ -106,3 +109,4 @@ SELECT minion.register_worker(1);
 SELECT minion.receive(1);
 
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
