@@ -101,7 +101,9 @@ impl Claimer {
         // The commit is not measured.
         client.batch_execute("SET synchronous_commit = off").during("SET")?;
         client
-            .batch_execute("SELECT minion.reset('all'); ALTER SEQUENCE minion.workers_id_seq RESTART")
+            .batch_execute(
+                "SELECT minion.reset('all'); ALTER SEQUENCE minion.workers_id_seq RESTART",
+            )
             .during("reset")?;
         if let Some((load, jobs)) = front {
             client.execute(load, &[&jobs]).during("loading the jobs in front")?;
