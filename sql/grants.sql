@@ -40,7 +40,10 @@ GRANT EXECUTE ON FUNCTION
     minion.enqueue_many(jsonb),
     minion.next_run(text, timestamptz, text)
 TO minion_producer, minion_worker, minion_admin;
-GRANT INSERT, SELECT (id) ON minion.jobs TO minion_producer;
+-- The columns that enqueue names: an id or a state is not a producer's to choose.
+GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key),
+    SELECT (id)
+ON minion.jobs TO minion_producer;
 GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
 
 -- minion_worker: takes jobs and sees to them, and keeps the queue in repair.

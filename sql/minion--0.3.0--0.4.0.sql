@@ -14,6 +14,10 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
 
 -- Rights.
 
+REVOKE INSERT ON minion.jobs FROM minion_producer;
+GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key)
+ON minion.jobs TO minion_producer;
+
 -- Readers.
 
 COMMENT ON FUNCTION minion.reset(text) IS

@@ -37,11 +37,22 @@ static INSERT: Statement = Statement::new(
     TYPES,
 );
 
+/// For when it is not the key that is taken: the server says what is.
+static PLAIN_INSERT: Statement = Statement::new(
+    "INSERT INTO minion.jobs (
+        created, delayed, expires,
+        args, attempts, lax, notes, parents, priority, queue, task, unique_key)
+    VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    RETURNING id",
+    TYPES,
+);
+
 /// Others may take and give back the key again and again while we look.
 const TRIES: usize = 100;
 
 /// The id of the job that has the key: one that is there, or the new one.
 pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Result<i64, Error> {
+    let mut in_vain = false;
     for _ in 0..TRIES {
         let held = KeyLock::new(key);
         match as_owner_of_jobs(|| holder(session, now, key))? {
@@ -50,6 +61,7 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
             Some(Holder { id, is_expired: true }) => {
                 drop(held);
                 as_owner_of_jobs(|| session.run(&REMOVE_EXPIRED, params![id, "inactive", now]))?;
+                in_vain = false;
                 continue;
             }
             None => {}
@@ -57,12 +69,15 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
         if let Some(taken) = key::taken(key) {
             drop(held);
             taken.wait();
+            in_vain = false;
             continue;
         }
-        let rows = session.run(&INSERT, &job.params(now))?;
+        // Nobody has the key, and yet there was a conflict.
+        let rows = session.run(if in_vain { &PLAIN_INSERT } else { &INSERT }, &job.params(now))?;
         if rows.count() > 0 {
             return given("id", rows.get(0, 1));
         }
+        in_vain = true;
     }
     Err(Error::KeyTaken { key: excerpt(key) })
 }
