@@ -4,6 +4,7 @@
 DO $$
 DECLARE
     wanted name;
+    powers text;
 BEGIN
     FOREACH wanted IN ARRAY
         ARRAY['minion_producer', 'minion_worker', 'minion_reader', 'minion_admin']
@@ -11,7 +12,27 @@ BEGIN
         BEGIN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
+            SELECT pg_catalog.concat_ws(', ',
+                CASE WHEN role.rolcanlogin THEN 'can log in' END,
+                CASE WHEN role.rolsuper THEN 'is a superuser' END,
+                CASE WHEN role.rolcreaterole THEN 'may create roles' END,
+                CASE WHEN role.rolcreatedb THEN 'may create databases' END,
+                CASE WHEN role.rolreplication THEN 'may replicate' END,
+                CASE WHEN role.rolbypassrls THEN 'bypasses row-level security' END,
+                'is a member of ' || (
+                    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(granted.rolname), ' and ' ORDER BY granted.rolname)
+                    FROM pg_catalog.pg_roles AS granted
+                    WHERE granted.oid IN (
+                        SELECT membership.roleid
+                        FROM pg_catalog.pg_auth_members AS membership
+                        WHERE membership.member = role.oid)))
+            INTO powers
+            FROM pg_catalog.pg_roles AS role
+            WHERE role.rolname = wanted;
+            IF powers <> '' THEN
+                RAISE WARNING 'role % exists already, and %', wanted, powers
+                    USING HINT = 'Who made it so? Whoever is granted the role has that, too; minion needs none of it.';
+            END IF;
         END;
     END LOOP;
 END
@@ -116,3 +137,23 @@ GRANT INSERT, UPDATE, DELETE ON minion.schedules, minion.paused_queues, minion.l
 TO minion_admin;
 GRANT TRUNCATE ON minion.jobs, minion.workers, minion.locks, minion.schedules TO minion_admin;
 GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA minion TO minion_admin;
+
+-- Default privileges may have given it away.
+DO $$
+DECLARE
+    others text;
+BEGIN
+    SELECT pg_catalog.string_agg(DISTINCT coalesce(pg_catalog.quote_ident(role.rolname), 'PUBLIC'), ', ')
+    INTO others
+    FROM pg_catalog.pg_class AS relation
+    CROSS JOIN LATERAL pg_catalog.aclexplode(relation.relacl) AS acl
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = acl.grantee
+    WHERE relation.relnamespace = 'minion'::pg_catalog.regnamespace AND acl.privilege_type = 'TRIGGER'
+      AND acl.grantee <> relation.relowner AND role.rolsuper IS NOT TRUE;
+    IF others IS NOT NULL THEN
+        RAISE WARNING 'others may put triggers on the tables of minion: %', others
+            USING HINT = pg_catalog.format(
+                'Some run with the rights of the tables'' owner. REVOKE TRIGGER ON ALL TABLES IN SCHEMA minion FROM %s;', others);
+    END IF;
+END
+$$;

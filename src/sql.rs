@@ -3,6 +3,7 @@
 
 use pgrx::prelude::*;
 
+extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/tables.sql",
     name = "tables",

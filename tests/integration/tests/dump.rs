@@ -94,3 +94,34 @@ fn what_is_paused_limited_unique_and_scheduled_is_so_in_the_copy() {
     assert!(restored.one::<bool>("SELECT minion.finish_job(1, 0)", &[]));
     assert_eq!(restored.all::<i64>(claim, &[]), [2]);
 }
+
+/// pg_dump emits the schema and its owner before the extension, its grants and what else is in it after.
+#[test]
+fn a_schema_with_another_owner_grants_and_objects_of_the_users_is_restored() {
+    let database = Database::new();
+    let mut client = database.connect();
+    let [boss, user] = ["boss", "user"].map(|role| format!("{}_{role}", database.name));
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {boss} SUPERUSER; CREATE ROLE {user};
+             ALTER SCHEMA minion OWNER TO {boss};
+             GRANT CREATE, USAGE ON SCHEMA minion TO {user};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA minion GRANT SELECT ON TABLES TO {user};
+             CREATE TYPE minion.mood AS ENUM ('fine');
+             CREATE VIEW minion.fine AS SELECT 'fine'::minion.mood AS mood, id FROM minion.jobs;
+             SELECT minion.enqueue('task');"
+        ))
+        .unwrap();
+    for format in ["plain", "custom"] {
+        let copy = copy(&database, format);
+        let mut restored = copy.connect();
+        assert_eq!(contents(&mut restored), contents(&mut client));
+        assert_eq!(restored.one::<i64>("SELECT id FROM minion.fine", &[]), 1);
+        let owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'minion'";
+        assert_eq!(restored.one::<String>(owner, &[]), boss);
+    }
+    client.batch_execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).unwrap();
+    client
+        .batch_execute(&format!("ALTER SCHEMA minion OWNER TO CURRENT_USER; DROP ROLE {boss}"))
+        .unwrap();
+}
