@@ -194,7 +194,7 @@ skip 0, take 100: the page; names NULL (any): only these. Raises 2201X and 2201W
 COMMENT ON FUNCTION minion.stats() IS
 'The queue in numbers, as one row: jobs by state, delayed ones (also among inactive_jobs), workers with and without a job, locks, schedules,
 enqueued_jobs (ever; transactions that were rolled back count) and the server''s uptime. Expired jobs that never ran are not counted.
-Semantics: Minion''s stats.';
+schedules: those that are not paused; inactive_schedules: the paused ones. Semantics: Minion''s stats.';
 
 COMMENT ON FUNCTION minion.list_queues() IS
 'Lists the queues that have jobs or are paused, by name: whether they are paused, and how many jobs of each state they have;
@@ -241,7 +241,7 @@ COMMENT ON FUNCTION minion.queue_counts() IS
 'Internal: how many jobs each queue has, and since when its oldest ready one could run, for list_queues().';
 
 COMMENT ON FUNCTION minion.lanes() IS
-'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
+'What shared memory knows of each lane, the jobs of one task in one queue, and for members of pg_read_all_stats those of all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
 waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.
 A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
@@ -425,7 +425,7 @@ COMMENT ON COLUMN minion.limits.starts IS 'How many have started in the last "pe
 
 -- Sequences
 
-COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; its last value is enqueued_jobs of stats().';
+COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; enqueued_jobs of stats() is worked out from it.';
 COMMENT ON SEQUENCE minion.workers_id_seq IS 'Ids of workers.';
 COMMENT ON SEQUENCE minion.locks_id_seq IS 'Ids of locks.';
 COMMENT ON SEQUENCE minion.schedules_id_seq IS 'Ids of schedules.';

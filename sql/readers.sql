@@ -226,8 +226,14 @@ BEGIN ATOMIC
         (SELECT count(*) FROM minion.locks AS lock WHERE lock.expires > clock.now),
         active.workers,
         counts.delayed,
-        (SELECT CASE WHEN given.is_called THEN given.last_value ELSE 0 END
-         FROM minion.jobs_id_seq AS given),
+        -- numeric, and within bounds: a sequence may be set to anything.
+        (SELECT CASE WHEN given.is_called
+            THEN least(greatest(
+                div(given.last_value::numeric - sequence.seqstart, sequence.seqincrement) + 1,
+                0), 9223372036854775807)::bigint
+            ELSE 0 END
+         FROM minion.jobs_id_seq AS given, pg_sequence AS sequence
+         WHERE sequence.seqrelid = 'minion.jobs_id_seq'::regclass),
         counts.failed,
         counts.finished,
         counts.inactive - (
@@ -239,7 +245,7 @@ BEGIN ATOMIC
          WHERE NOT EXISTS (
             SELECT FROM minion.jobs AS job WHERE job.state = 'active' AND job.worker = worker.id)),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE schedule.paused),
-        (SELECT count(*) FROM minion.schedules),
+        (SELECT count(*) FROM minion.schedules AS schedule WHERE NOT schedule.paused),
         clock.now - pg_postmaster_start_time(),
         (SELECT count(*) FROM minion.workers)
     FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock

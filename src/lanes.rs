@@ -8,10 +8,10 @@ use crate::statement::{Timestamp, database_name};
 use pgrx::prelude::*;
 use std::sync::atomic::Ordering;
 
-/// One row for each lane that shared memory keeps track of, in all databases; none where minion is not in
-/// shared_preload_libraries.
+/// One row for each lane of this database that shared memory keeps track of, and for members of
+/// pg_read_all_stats also for those of other databases; none where minion is not in shared_preload_libraries.
 ///
-/// `database`: NULL if it was dropped; `priority` and `id`: no job before this place is ready, NULL where
+/// `priority` and `id`: no job before this place is ready, NULL where
 /// that is not known yet; `is_empty`: none is ready at all; `due`: no parked job is due before, `infinity`
 /// for none that waits for a time; `waiters`: calls of dequeue that sleep until it has a job; `hits`: claims
 /// that looked here; `heals`: how often the bound was found too high, and put right. If there was no room
@@ -35,12 +35,14 @@ fn lanes() -> TableIterator<
     ),
 > {
     let Some(area) = SHARED.get() else { return TableIterator::new(Vec::new()) };
-    let tracked = Heads::shown(area).into_iter().map(move |shown| {
+    let tracked = Heads::shown(area).into_iter().filter_map(move |shown| {
         let Shown { table, lane: Lane { queue, task }, bound, due, hits, heals } = shown;
         let known = (Position::FIRST..Position::END).contains(&bound) && bound != Position::FIRST;
         let waiters = waiters::count(area, table, &queue, &task);
-        (
-            database_name(table.database),
+        // Otherwise it was dropped.
+        let database = database_name(table.database)?;
+        Some((
+            Some(database),
             Some(queue),
             Some(task),
             bound.rank().filter(|_| known).map(|rank| !rank),
@@ -50,7 +52,7 @@ fn lanes() -> TableIterator<
             Some(waiters),
             hits as i64,
             Some(heals as i64),
-        )
+        ))
     });
     let untracked = Some(area.untracked.load(Ordering::Relaxed)).filter(|jobs| *jobs > 0);
     let without_room =

@@ -18,6 +18,7 @@ use crate::statement::{
     Timestamp, clock, has_changed_anything, has_row_security, snapshot_is_fixed,
 };
 use pgrx::pg_sys;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -291,11 +292,29 @@ impl Heads {
         (0..).zip(self.area.slots()).filter(move |(_, slot)| is_own(slot))
     }
 
-    /// Every lane of every database, for people to look at.
+    /// The lanes that the caller may see, for people to look at: those of this database's jobs, unless
+    /// row-level security hides some of them; those of other databases if he may read all statistics.
     pub fn shown(area: &'static Area) -> Vec<Shown> {
+        let own = Self::here().map(|heads| heads.table);
+        // SAFETY: variables of this backend, and look-ups in the catalogue caches.
+        let (here, all) = unsafe {
+            let role = pg_sys::ROLE_PG_READ_ALL_STATS.into();
+            (u32::from(pg_sys::MyDatabaseId), pg_sys::has_privs_of_role(pg_sys::GetUserId(), role))
+        };
         let _held = area.lanes(Mode::Shared);
-        let lanes = area.slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
-        lanes
+        let lanes = || area.slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
+        // Which table is another database's present one is not to be seen from here: the one that has been used last.
+        let mut present = HashMap::new();
+        for slot in lanes().filter(|slot| all && slot.table().database != here) {
+            let used = slot.state(|state| state.version.max(state.due_version));
+            let last = present.entry(slot.table().database).or_insert((used, slot.table()));
+            if used > last.0 {
+                *last = (used, slot.table());
+            }
+        }
+        let present: HashSet<Table> = present.into_values().map(|last| last.1).chain(own).collect();
+        lanes()
+            .filter(|slot| present.contains(&slot.table()))
             .map(|slot| {
                 let (bound, due) = slot.state(|state| (state.bound, state.due));
                 Shown {
