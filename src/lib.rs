@@ -30,6 +30,7 @@ mod worker;
 /// Runs once when a backend loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    statement::backtrace::settle_for_none();
     // SAFETY: a variable of the server, set while it starts.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         settings::define_shared();

@@ -4,6 +4,7 @@
 //! write WAL. A plan kept here takes one only when a row really changes.
 
 mod attempt;
+pub mod backtrace;
 pub mod call;
 mod guard;
 pub mod invalidation;

@@ -72,7 +72,7 @@ fn start(directory: &Path) -> bool {
         .arg("--log")
         .arg(directory.join("log"))
         .args(["--options", &format!("-p {port}"), "--silent", "start"]);
-    command.env_remove("RUST_BACKTRACE");
+    command.env("RUST_BACKTRACE", "1"); // as tools/cluster does
     command.status().unwrap().success()
 }
 
