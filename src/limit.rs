@@ -11,7 +11,7 @@ use crate::shared::wake::Pauses;
 use crate::statement::invalidation;
 use crate::statement::lock::{LimitLock, lock_limits, try_lock_limits};
 use crate::statement::value::interval_text;
-use crate::statement::{Session, Statement, params};
+use crate::statement::{Session, Statement, as_owner_of_jobs, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -231,6 +231,12 @@ impl<'a> Limit<'a> {
                 session.run(&SET, params![queue, task, active, starts, self.per])?
             }
         };
+        // The jobs of all count, also those that the caller may not see.
+        as_owner_of_jobs(|| self.set_places(session))
+    }
+
+    fn set_places(&self, session: &Session) -> Result<(), Error> {
+        let (queue, task) = (self.queue, self.task);
         match self.max_active {
             None => drop(session.run(&REMOVE_ACTIVE_SLOTS, params![queue, task])?),
             Some(most) => {
