@@ -1,6 +1,6 @@
 //! Every error the extension raises by itself: its SQLSTATE, its words and its remedy.
 
-use pgrx::pg_sys::panic::{ErrorReport, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::{PgLogLevel, PgSqlErrorCode};
 use std::fmt::Display;
 
@@ -15,12 +15,28 @@ impl Failure {
     /// False for what is not the work's own fault: its transaction is to be tried again, there is no memory or
     /// disk space, somebody cancels, or the server ends.
     pub fn is_of_the_work(&self) -> bool {
-        /// As the server packs SQLSTATEs: six bits for each character, the first one lowest.
-        const fn class(code: &[u8; 2]) -> i32 {
-            (code[0] - b'0') as i32 | ((code[1] - b'0') as i32) << 6
-        }
         const NOT: [i32; 4] = [class(b"40"), class(b"53"), class(b"57"), class(b"58")];
         !NOT.contains(&(self.code as i32 & 0o7777))
+    }
+
+    /// Whether a value is to blame, and nothing else.
+    pub fn is_of_a_value(&self) -> bool {
+        self.code as i32 & 0o7777 == class(b"22")
+    }
+}
+
+/// As the server packs SQLSTATEs: six bits for each character, the first one lowest.
+const fn class(code: &[u8; 2]) -> i32 {
+    (code[0] - b'0') as i32 | ((code[1] - b'0') as i32) << 6
+}
+
+impl From<&CaughtError> for Failure {
+    fn from(caught: &CaughtError) -> Self {
+        match caught {
+            CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic { ereport: report, .. } => report.into(),
+        }
     }
 }
 
@@ -59,7 +75,7 @@ pub enum Error {
     NoJob { id: i64 },
     /// A call for many jobs that does not say which.
     NoFilter,
-    /// A unique key whose job can't be told, as row-level security may hide it even from the owner.
+    /// A unique key whose job can't be told, as others take and give it back again and again.
     KeyTaken { key: String },
     /// A schedule that is there, but that row-level security hides.
     ScheduleTaken { name: String },
@@ -67,6 +83,8 @@ pub enum Error {
     NotDispatched { name: String, error: Box<Error> },
     /// What a call that serves all goes on without; `what` is such as "job 5".
     PassedOver { what: String, failure: Failure },
+    /// A row that was not written, and no error raised: only a trigger or a rule of a user's can do that.
+    Refused { table: &'static str },
     /// A time zone that the server does not know.
     NoTimeZone { name: String },
     /// A cron expression that means nothing, or no time.
@@ -117,6 +135,7 @@ impl Error {
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
             Self::NotDispatched { error, .. } => error.code(),
             Self::PassedOver { failure, .. } => failure.code,
+            Self::Refused { .. } => ERRCODE_TRIGGERED_ACTION_EXCEPTION,
             Self::KeyTaken { .. } | Self::ScheduleTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -146,6 +165,7 @@ impl Error {
             Self::PassedOver { what, failure } => {
                 format!("{what} is passed over: {}", failure.message)
             }
+            Self::Refused { table } => format!("a trigger on minion.{table} has refused a row"),
             Self::NoTimeZone { name } => format!("time zone {name} does not exist"),
             Self::ScheduleTaken { name } => {
                 format!("schedule {name} can be neither added nor changed")
@@ -201,6 +221,10 @@ impl Error {
             Self::PassedOver { .. } => {
                 "All others are seen to. Change or remove what is in the way: its values, a trigger or a \
                  foreign key of yours."
+            }
+            Self::Refused { .. } => {
+                "A BEFORE trigger has returned NULL, or a rule does something else instead; psql's \\d shows \
+                 those of a table."
             }
             Self::NoTimeZone { .. } => "Use a name such as 'Europe/Berlin' from pg_timezone_names.",
             Self::ScheduleTaken { .. } => "Row-level security may hide it; use another name.",

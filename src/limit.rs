@@ -86,6 +86,20 @@ static ADD_START_SLOTS: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
+static ACTIVE_SLOTS: Statement = Statement::latest(
+    "SELECT pg_catalog.count(*) = $3
+    FROM minion.active_slots
+    WHERE queue = $1 AND task = $2 AND number >= 0 AND number < $3",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
+static START_SLOTS: Statement = Statement::latest(
+    "SELECT pg_catalog.count(*) = $3
+    FROM minion.start_slots
+    WHERE queue = $1 AND task = $2 AND number >= 0 AND number < $3",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+);
+
 /// A start slot never waits for longer than the interval, also when that was shortened.
 static SHORTEN: Statement = Statement::new(
     "UPDATE minion.start_slots
@@ -227,9 +241,9 @@ impl<'a> Limit<'a> {
         let _places = LimitLock::alone(queue, task);
         match (self.max_active, self.max_starts) {
             (None, None) => session.run(&REMOVE, params![queue, task])?,
-            (active, starts) => {
-                session.run(&SET, params![queue, task, active, starts, self.per])?
-            }
+            (active, starts) => session
+                .run(&SET, params![queue, task, active, starts, self.per])?
+                .written("limit_rules")?,
         };
         // The jobs of all count, also those that the caller may not see.
         as_owner_of_jobs(|| self.set_places(session))
@@ -241,6 +255,7 @@ impl<'a> Limit<'a> {
             None => drop(session.run(&REMOVE_ACTIVE_SLOTS, params![queue, task])?),
             Some(most) => {
                 session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
+                must_be(session, &ACTIVE_SLOTS, queue, task, most, "active_slots")?;
                 session.run(&FREE_SLOTS, params!["active"])?;
                 session.run(&REMOVE_SURPLUS, params![queue, task, most])?;
                 count_active(session, &LOCK_WITHOUT_SLOT, queue, task, most)?;
@@ -249,6 +264,7 @@ impl<'a> Limit<'a> {
         match (self.max_starts, self.per) {
             (Some(most), Some(per)) => {
                 session.run(&ADD_START_SLOTS, params![queue, task, most])?;
+                must_be(session, &START_SLOTS, queue, task, most, "start_slots")?;
                 session.run(&SHORTEN, params![queue, task, per])?;
                 if session.run(&HAS_SURPLUS_STARTS, params![queue, task, most])?.count() > 0 {
                     session.run(&KEEP_STARTS, params![queue, task, most])?;
@@ -258,6 +274,21 @@ impl<'a> Limit<'a> {
             _ => drop(session.run(&REMOVE_START_SLOTS, params![queue, task])?),
         }
         Ok(())
+    }
+}
+
+/// Fails unless there are as many slots as the limit says.
+fn must_be(
+    session: &Session,
+    slots: &Statement,
+    queue: &str,
+    task: &str,
+    most: i32,
+    table: &'static str,
+) -> Result<(), Error> {
+    match session.run(slots, params![queue, task, most])?.get(0, 1) {
+        Some(true) => Ok(()),
+        _ => Err(Error::Refused { table }),
     }
 }
 

@@ -70,7 +70,7 @@ fn lock(
         let held: Option<i64> = session.run(&HOLDERS, params![name, now])?.get(0, 1);
         let free = held.is_some_and(|held| held < i64::from(holders));
         if free && duration.as_micros() > 0 {
-            session.run(&HOLD, params![name, now, duration])?;
+            session.run(&HOLD, params![name, now, duration])?.written("locks")?;
         }
         Ok(free)
     })?)

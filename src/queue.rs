@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::job::argument::{given, name};
-use crate::statement::{Session, Statement, clock, params, sequence};
+use crate::statement::{Session, Statement, as_owner_of_jobs, clock, params, sequence};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -53,6 +53,12 @@ static PAUSE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
+static IS_PAUSED: Statement =
+    Statement::latest("SELECT FROM minion.paused_queues WHERE queue = $1", &[pg_sys::TEXTOID]);
+
+/// How often a queue is paused that somebody resumes meanwhile.
+const TRIES: usize = 10;
+
 static RESUME: Statement =
     Statement::new("DELETE FROM minion.paused_queues WHERE queue = $1", &[pg_sys::TEXTOID]);
 
@@ -63,7 +69,17 @@ static RESUME: Statement =
 #[pg_extern]
 fn pause_queue(queue: Option<&str>) -> Result<bool, ErrorReport> {
     let queue = name("queue", given("queue", queue)?)?;
-    Ok(Session::with(|session| Ok(session.run(&PAUSE, params![queue, clock()])?.count() > 0))?)
+    Ok(Session::with(|session| {
+        for _ in 0..TRIES {
+            if session.run(&PAUSE, params![queue, clock()])?.count() > 0 {
+                return Ok(true);
+            }
+            if as_owner_of_jobs(|| session.run(&IS_PAUSED, params![queue]))?.count() > 0 {
+                return Ok(false);
+            }
+        }
+        Err(Error::Refused { table: "paused_queues" })
+    })?)
 }
 
 /// Lets jobs of a queue be claimed again. True if it was paused.

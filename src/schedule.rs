@@ -7,13 +7,13 @@ use crate::job::enqueue::NewJob;
 use crate::statement::lock::{lock_to_write, try_lock_dispatch};
 use crate::statement::value::{BigintArray, Jsonb};
 use crate::statement::zone::TimeZone;
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, clock, params};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// How often a schedule is looked for and added.
-const TRIES: usize = 100;
+const TRIES: usize = 10;
 
 /// What both statements below set, in this order.
 const TYPES: &[pg_sys::Oid] = &[
@@ -52,6 +52,9 @@ static ADD: Statement = Statement::new(
     RETURNING id",
     TYPES,
 );
+
+static EXISTS: Statement =
+    Statement::latest("SELECT FROM minion.schedules WHERE name = $1", &[pg_sys::TEXTOID]);
 
 static REMOVE: Statement =
     Statement::new("DELETE FROM minion.schedules WHERE name = $1", &[pg_sys::TEXTOID]);
@@ -163,7 +166,11 @@ fn schedule(
                 }
             }
         }
-        Err(Error::ScheduleTaken { name: excerpt(name) })
+        let is_there = || Ok::<_, Error>(session.run(&EXISTS, params![name])?.count() > 0);
+        match !is_there()? && as_owner_of_jobs(is_there)? {
+            true => Err(Error::ScheduleTaken { name: excerpt(name) }),
+            false => Err(Error::Refused { table: "schedules" }),
+        }
     })?)
 }
 
@@ -242,7 +249,8 @@ fn dispatch_schedules() -> Result<
                 unique_key: due.get(row, 13),
             }
             .insert(session, now)?;
-            session.run(&RAN, params![id, job, now, next])?;
+            // Else it would be due again the next time.
+            session.run(&RAN, params![id, job, now, next])?.written("schedules")?;
             ran.push((id, name, job));
         }
         Ok(ran)

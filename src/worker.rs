@@ -5,7 +5,7 @@ use crate::job::argument::{array, given, object};
 use crate::statement::lock::lock_to_write;
 use crate::statement::probe::is_registered;
 use crate::statement::value::{Array, BigintArray, Jsonb};
-use crate::statement::{Session, Statement, clock, params};
+use crate::statement::{Session, Statement, as_owner_of_jobs, check_for_interrupts, clock, params};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -24,16 +24,42 @@ static HEARTBEAT: Statement = Statement::new(
 );
 
 /// A worker that says no host and pid is described by its connection. $1 NULL: a new id.
-static REGISTER: Statement = Statement::new(
-    "INSERT INTO minion.workers (id, started, notified, status, host, pid)
-    VALUES (
-        coalesce($1, pg_catalog.nextval('minion.workers_id_seq')), $2, $2, $3,
-        coalesce($4, pg_catalog.host(pg_catalog.inet_client_addr()), 'local'),
-        coalesce($5, pg_catalog.pg_backend_pid()))
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id",
-    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::JSONBOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+macro_rules! register {
+    ($on_conflict:literal) => {
+        Statement::new(
+            concat!(
+                "INSERT INTO minion.workers (id, started, notified, status, host, pid)
+                VALUES (
+                    coalesce($1, pg_catalog.nextval('minion.workers_id_seq')), $2, $2, $3,
+                    coalesce($4, pg_catalog.host(pg_catalog.inet_client_addr()), 'local'),
+                    coalesce($5, pg_catalog.pg_backend_pid()))",
+                $on_conflict,
+                " RETURNING id"
+            ),
+            &[
+                pg_sys::INT8OID,
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::JSONBOID,
+                pg_sys::TEXTOID,
+                pg_sys::INT4OID,
+            ],
+        )
+    };
+}
+
+static REGISTER: Statement = register!(" ON CONFLICT (id) DO NOTHING");
+
+/// For when nobody has the id, or only row-level security could say who: the server says what is wrong.
+static REGISTER_OR_FAIL: Statement = register!("");
+
+/// Whether the id that this session has just taken belongs to somebody.
+static IS_IN_USE: Statement = Statement::latest(
+    "SELECT FROM minion.workers WHERE id = pg_catalog.currval('minion.workers_id_seq')",
+    &[],
 );
+
+/// How often an id is tried that nobody seems to have, and that can't be had.
+const TRIES: usize = 5;
 
 static UNREGISTER: Statement =
     Statement::new("DELETE FROM minion.workers WHERE id = $1", &[pg_sys::INT8OID]);
@@ -95,7 +121,7 @@ pub fn must_be_registered(session: &Session, worker: i64) -> Result<(), Error> {
 /// `status`: a JSON object.
 ///
 /// Raises 22004 for a NULL status, 22023 for an id that was never issued, 23514 for a status that is not an
-/// object. Semantics: Minion's `register_worker`.
+/// object, 09000 where a trigger refuses the row. Semantics: Minion's `register_worker`.
 #[pg_extern]
 fn register_worker(
     id: default!(Option<i64>, "NULL"),
@@ -112,7 +138,8 @@ fn register_worker(
     }
     Ok(Session::with(|session| {
         let now = clock();
-        loop {
+        let mut tries = 0;
+        while tries < TRIES {
             if let Some(worker) = id {
                 if session.run(&HEARTBEAT, params![worker, now, status])?.count() > 0 {
                     return Ok(worker);
@@ -121,13 +148,24 @@ fn register_worker(
                     return Err(Error::NeverIssued { worker });
                 }
             }
-            // No row: a new id was in use already, or the same worker registers in two sessions.
             let rows = session.run(&REGISTER, params![id, now, status, host, pid])?;
             if rows.count() > 0 {
                 return given("id", rows.get(0, 1));
             }
-            pgrx::check_for_interrupts!();
+            // A new id was in use already, or the same worker registers in two sessions, or somebody's trigger
+            // refuses. Ids in use come to an end.
+            let is_in_use =
+                id.is_none() && as_owner_of_jobs(|| session.run(&IS_IN_USE, &[]))?.count() > 0;
+            tries += usize::from(!is_in_use);
+            check_for_interrupts();
         }
+        if let Some(worker) = id
+            && session.run(&EXISTS, params![worker])?.count() > 0
+        {
+            return Err(Error::Refused { table: "workers" });
+        }
+        let rows = session.run(&REGISTER_OR_FAIL, params![id, now, status, host, pid])?;
+        given("id", rows.written("workers")?.get(0, 1))
     })?)
 }
 

@@ -61,7 +61,7 @@ impl NewJob<'_> {
             return unique::insert(session, now, self, key);
         }
         let rows = session.run(&INSERT, &self.params(now)[..WITHOUT_KEY])?;
-        given("id", rows.get(0, 1))
+        given("id", rows.written("jobs")?.get(0, 1))
     }
 
     pub fn params(&self, now: Timestamp) -> [Param; TYPES.len()] {

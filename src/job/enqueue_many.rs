@@ -2,7 +2,7 @@
 
 use super::argument::{at_least_one, given, name, positive_span};
 use super::enqueue::NewJob;
-use crate::error::{Error, excerpt, json_excerpt};
+use crate::error::{Error, Failure, excerpt, json_excerpt};
 use crate::statement::value::{BigintArray, Jsonb, Shape};
 use crate::statement::{Session, Statement, Timestamp, clock, params};
 use pgrx::datum::Interval;
@@ -126,7 +126,12 @@ impl Duration {
 fn parsed(text: &str) -> Option<Interval> {
     let text = text.to_owned();
     // The input function changes nothing, so catching its error needs no subtransaction.
-    PgTryBuilder::new(move || Interval::from_str(&text).ok()).catch_others(|_| None).execute()
+    PgTryBuilder::new(move || Interval::from_str(&text).ok())
+        .catch_others(|caught| match Failure::from(&caught).is_of_a_value() {
+            true => None,
+            false => caught.rethrow(),
+        })
+        .execute()
 }
 
 /// What is wrong in an element, and where.
@@ -195,6 +200,7 @@ impl Columns {
 
     /// All of them in one statement; none has a key.
     fn insert(self, session: &Session, now: Timestamp) -> Result<Vec<i64>, Error> {
+        let count = self.task.len();
         let rows = session.run(
             &INSERT,
             params![
@@ -211,6 +217,9 @@ impl Columns {
                 self.task
             ],
         )?;
+        if rows.count() < count {
+            return Err(Error::Refused { table: "jobs" });
+        }
         Ok(rows.column(1))
     }
 

@@ -172,7 +172,12 @@ pub fn set_parents(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {
     }
     let id: Option<i64> = job.get(Column::Id);
     let parents: Option<BigintArray> = job.get(Column::Parents);
-    write(trigger, &SET_PARENTS, params![id, parents])
+    as_owner_of_table(trigger, || {
+        Session::with(|session| {
+            session.run(&SET_PARENTS, params![id, parents])?.written("children")
+        })
+    })?;
+    Ok(())
 }
 
 pub fn clear_parents(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {

@@ -53,6 +53,7 @@ const TRIES: usize = 100;
 /// The id of the job that has the key: one that is there, or the new one.
 pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Result<i64, Error> {
     let mut in_vain = false;
+    let mut kept = None;
     for _ in 0..TRIES {
         let held = KeyLock::new(key);
         match as_owner_of_jobs(|| holder(session, now, key))? {
@@ -60,7 +61,13 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
             // It gives its key back. Somebody may have it locked.
             Some(Holder { id, is_expired: true }) => {
                 drop(held);
-                as_owner_of_jobs(|| session.run(&REMOVE_EXPIRED, params![id, "inactive", now]))?;
+                let remove = || session.run(&REMOVE_EXPIRED, params![id, "inactive", now]);
+                let is_kept = as_owner_of_jobs(remove)?.count() == 0;
+                // Whoever had it locked has left it as it was: then it was not he who kept it.
+                if is_kept && kept == Some(id) {
+                    return Err(Error::Refused { table: "jobs" });
+                }
+                kept = is_kept.then_some(id);
                 in_vain = false;
                 continue;
             }
@@ -72,8 +79,11 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
             in_vain = false;
             continue;
         }
-        // Nobody has the key, and yet there was a conflict.
-        let rows = session.run(if in_vain { &PLAIN_INSERT } else { &INSERT }, &job.params(now))?;
+        let rows = match in_vain {
+            // Nobody has the key, and yet there was no row.
+            true => session.run(&PLAIN_INSERT, &job.params(now))?.written("jobs")?,
+            false => session.run(&INSERT, &job.params(now))?,
+        };
         if rows.count() > 0 {
             return given("id", rows.get(0, 1));
         }

@@ -44,11 +44,7 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure>
         Outcome::Done(done) => Ok(done),
         Outcome::Refused(error) => Err(error.into()),
         Outcome::Caught(caught) => {
-            let failure = match &caught {
-                CaughtError::PostgresError(report)
-                | CaughtError::ErrorReport(report)
-                | CaughtError::RustPanic { ereport: report, .. } => Failure::from(report),
-            };
+            let failure = Failure::from(&caught);
             match failure.is_of_the_work() {
                 true => Err(failure),
                 false => caught.rethrow(),

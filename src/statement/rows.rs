@@ -20,6 +20,14 @@ impl Rows {
         unsafe { Ok(Rows { count: pg_sys::SPI_processed as usize, table: pg_sys::SPI_tuptable }) }
     }
 
+    /// Fails if nothing was written where there is always something to write.
+    pub fn written(self, table: &'static str) -> Result<Self, Error> {
+        match self.count {
+            0 => Err(Error::Refused { table }),
+            _ => Ok(self),
+        }
+    }
+
     /// How many rows were returned or, without RETURNING, changed.
     pub fn count(&self) -> usize {
         self.count

@@ -1,6 +1,7 @@
 -- What the queue needs to know and keep is done as the owner of its tables, who is whoever has created the extension.
 -- Here it is somebody who is not a superuser.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 BEGIN;
 CREATE ROLE regress_minion_owner;
 CREATE ROLE regress_minion_worker IN ROLE minion_producer, minion_worker;
@@ -26,6 +27,7 @@ GRANT ALL ON ALL SEQUENCES IN SCHEMA minion TO regress_minion_owner;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minion TO regress_minion_owner;
 GRANT USAGE ON TYPE minion.job_state TO regress_minion_owner;
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 
 -- A child wakes, and a limit and a key count all jobs, also where policies are forced on the owner.
 ALTER TABLE minion.jobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
