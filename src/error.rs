@@ -275,3 +275,33 @@ fn shortened(value: &str) -> (String, String) {
         Some((end, _)) => (format!("{}…", &value[..end]), format!(" ({} bytes)", value.len())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use pgrx::prelude::PgSqlErrorCode::{self, *};
+
+    fn failure(code: PgSqlErrorCode) -> Failure {
+        Failure { code, message: String::new() }
+    }
+
+    #[test]
+    fn only_data_exceptions_are_of_a_value() {
+        for code in [
+            ERRCODE_INVALID_DATETIME_FORMAT,
+            ERRCODE_INTERVAL_FIELD_OVERFLOW,
+            ERRCODE_DATETIME_FIELD_OVERFLOW,
+        ] {
+            assert!(failure(code).is_of_a_value());
+        }
+        for code in [
+            ERRCODE_QUERY_CANCELED,
+            ERRCODE_OUT_OF_MEMORY,
+            ERRCODE_ADMIN_SHUTDOWN,
+            ERRCODE_T_R_DEADLOCK_DETECTED,
+            ERRCODE_INTERNAL_ERROR,
+        ] {
+            assert!(!failure(code).is_of_a_value());
+        }
+    }
+}
