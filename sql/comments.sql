@@ -398,6 +398,13 @@ COMMENT ON COLUMN minion.limit_rules.task IS 'The task, or an empty text for all
 COMMENT ON COLUMN minion.limit_rules.max_active IS 'How many of its jobs may be active at once; NULL: any number.';
 COMMENT ON COLUMN minion.limit_rules.max_starts IS 'How many of its jobs may start within "per"; NULL: any number.';
 COMMENT ON COLUMN minion.limit_rules.per IS 'The time that max_starts counts for.';
+COMMENT ON CONSTRAINT limit_rules_names_something ON minion.limit_rules IS 'There is no limit on everything.';
+COMMENT ON CONSTRAINT limit_rules_queue_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of queues.';
+COMMENT ON CONSTRAINT limit_rules_task_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of tasks.';
+COMMENT ON CONSTRAINT limit_rules_max_active_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_max_starts_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_per_comes_with_max_starts ON minion.limit_rules IS 'Neither means anything without the other.';
+COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules IS 'The next start must be a time to come.';
 
 COMMENT ON TABLE minion.active_slots IS 'Written by minion alone: what each job that is active under a limit has taken.';
 COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_rules.';

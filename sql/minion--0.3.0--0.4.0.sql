@@ -12,6 +12,70 @@ FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
 
 -- Limits.
 
+-- Rules that mean nothing, or too much, become what claims have made of them so far, or the nearest that is allowed.
+DO $$
+DECLARE
+    rule record;
+    active int;
+    starts int;
+    span interval;
+BEGIN
+    FOR rule IN
+        SELECT *
+        FROM minion.limit_rules
+        WHERE queue = '' AND task = ''
+           OR pg_catalog.octet_length(queue) > 1000 OR pg_catalog.octet_length(task) > 1000
+           OR max_active NOT BETWEEN 0 AND 100000 OR max_starts NOT BETWEEN 0 AND 100000
+           OR (per IS NULL) <> (max_starts IS NULL) OR per <= '0' OR per > '10000 years'
+    LOOP
+        IF rule.queue = '' AND rule.task = ''
+            OR pg_catalog.octet_length(rule.queue) > 1000 OR pg_catalog.octet_length(rule.task) > 1000
+        THEN
+            DELETE FROM minion.limit_rules WHERE queue = rule.queue AND task = rule.task;
+            DELETE FROM minion.active_slots WHERE queue = rule.queue AND task = rule.task;
+            DELETE FROM minion.start_slots WHERE queue = rule.queue AND task = rule.task;
+            RAISE WARNING 'the limit for queue "%", task "%" is removed: it had no effect',
+                pg_catalog.left(rule.queue, 60), pg_catalog.left(rule.task, 60);
+            CONTINUE;
+        END IF;
+        -- A NULL stays one.
+        active := CASE WHEN rule.max_active IS NOT NULL THEN LEAST(GREATEST(rule.max_active, 0), 100000) END;
+        starts := CASE WHEN rule.max_starts IS NOT NULL THEN LEAST(GREATEST(rule.max_starts, 0), 100000) END;
+        span := CASE WHEN rule.per IS NOT NULL THEN LEAST(rule.per, '10000 years') END;
+        IF span <= '0' AND starts = 0 THEN
+            -- Nothing starts, whatever the time.
+            span := '1 second';
+        ELSIF span IS NULL OR starts IS NULL OR span <= '0' THEN
+            -- No limit.
+            starts := NULL;
+            span := NULL;
+        END IF;
+        UPDATE minion.limit_rules
+        SET max_active = active, max_starts = starts, per = span
+        WHERE queue = rule.queue AND task = rule.task;
+        RAISE WARNING 'the limit for queue "%", task "%" is now max_active %, max_starts %, per %; it was %, %, %',
+            rule.queue, rule.task, active, starts, span, rule.max_active, rule.max_starts, rule.per;
+    END LOOP;
+END
+$$;
+
+ALTER TABLE minion.limit_rules
+    ADD CONSTRAINT limit_rules_names_something CHECK (queue <> '' OR task <> ''),
+    ADD CONSTRAINT limit_rules_queue_has_at_most_1000_bytes CHECK (octet_length(queue) <= 1000),
+    ADD CONSTRAINT limit_rules_task_has_at_most_1000_bytes CHECK (octet_length(task) <= 1000),
+    ADD CONSTRAINT limit_rules_max_active_is_0_to_100000 CHECK (max_active BETWEEN 0 AND 100000),
+    ADD CONSTRAINT limit_rules_max_starts_is_0_to_100000 CHECK (max_starts BETWEEN 0 AND 100000),
+    ADD CONSTRAINT limit_rules_per_comes_with_max_starts CHECK ((per IS NULL) = (max_starts IS NULL)),
+    ADD CONSTRAINT limit_rules_per_is_up_to_10000_years CHECK (per > '0' AND per <= '10000 years');
+
+COMMENT ON CONSTRAINT limit_rules_names_something ON minion.limit_rules IS 'There is no limit on everything.';
+COMMENT ON CONSTRAINT limit_rules_queue_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of queues.';
+COMMENT ON CONSTRAINT limit_rules_task_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of tasks.';
+COMMENT ON CONSTRAINT limit_rules_max_active_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_max_starts_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_per_comes_with_max_starts ON minion.limit_rules IS 'Neither means anything without the other.';
+COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules IS 'The next start must be a time to come.';
+
 -- Rights.
 
 REVOKE INSERT ON minion.jobs FROM minion_producer;
@@ -78,3 +142,48 @@ enqueued_jobs (ever; transactions that were rolled back count) and the server''s
 schedules: those that are not paused; inactive_schedules: the paused ones. Semantics: Minion''s stats.';
 
 COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; enqueued_jobs of stats() is worked out from it.';
+
+CREATE OR REPLACE FUNCTION minion.list_queues() RETURNS TABLE (
+    queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,
+    delayed bigint, oldest_ready interval
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(counts.queue, paused.queue), paused.queue IS NOT NULL, coalesce(counts.inactive, 0),
+        coalesce(counts.active, 0), coalesce(counts.failed, 0), coalesce(counts.finished, 0),
+        coalesce(counts.delayed, 0),
+        -- Infinite times, which some servers do not subtract, are taken for the ends of what is finite.
+        CASE WHEN counts.oldest IS NOT NULL
+            THEN clock_timestamp()
+                - LEAST(GREATEST(counts.oldest, '4713-01-01 00:00:00+00 BC'), clock_timestamp())
+        END
+    FROM minion.queue_counts() AS counts
+    FULL JOIN minion.paused_queues AS paused ON paused.queue = counts.queue
+    ORDER BY coalesce(counts.queue, paused.queue);
+END;
+
+CREATE OR REPLACE FUNCTION minion.history() RETURNS TABLE (
+    hour timestamptz, failed_jobs bigint, finished_jobs bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH span AS MATERIALIZED (
+        SELECT date_bin('1 hour', clock_timestamp(), 'epoch') - make_interval(hours => 23) AS begin
+    ), ended AS (
+        SELECT date_bin('1 hour', job.finished, 'epoch') AS hour, 1 AS failed, 0 AS finished
+        FROM minion.jobs AS job
+        WHERE job.state = 'failed' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
+      UNION ALL
+        SELECT date_bin('1 hour', job.finished, 'epoch'), 0, 1
+        FROM minion.jobs AS job
+        WHERE job.state = 'finished' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
+    )
+    SELECT hours.hour, coalesce(sum(ended.failed), 0), coalesce(sum(ended.finished), 0)
+    FROM (
+        SELECT span.begin + make_interval(hours => number) AS hour
+        FROM span, generate_series(0, 23) AS number
+    ) AS hours
+    LEFT JOIN ended ON ended.hour = hours.hour
+    GROUP BY hours.hour
+    ORDER BY hours.hour;
+END;

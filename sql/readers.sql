@@ -124,7 +124,12 @@ CREATE FUNCTION minion.list_queues() RETURNS TABLE (
 BEGIN ATOMIC
     SELECT coalesce(counts.queue, paused.queue), paused.queue IS NOT NULL, coalesce(counts.inactive, 0),
         coalesce(counts.active, 0), coalesce(counts.failed, 0), coalesce(counts.finished, 0),
-        coalesce(counts.delayed, 0), clock_timestamp() - counts.oldest
+        coalesce(counts.delayed, 0),
+        -- Infinite times, which some servers do not subtract, are taken for the ends of what is finite.
+        CASE WHEN counts.oldest IS NOT NULL
+            THEN clock_timestamp()
+                - LEAST(GREATEST(counts.oldest, '4713-01-01 00:00:00+00 BC'), clock_timestamp())
+        END
     FROM minion.queue_counts() AS counts
     FULL JOIN minion.paused_queues AS paused ON paused.queue = counts.queue
     ORDER BY coalesce(counts.queue, paused.queue);
@@ -268,10 +273,12 @@ BEGIN ATOMIC
         SELECT date_bin('1 hour', job.finished, 'epoch') AS hour, 1 AS failed, 0 AS finished
         FROM minion.jobs AS job
         WHERE job.state = 'failed' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
       UNION ALL
         SELECT date_bin('1 hour', job.finished, 'epoch'), 0, 1
         FROM minion.jobs AS job
         WHERE job.state = 'finished' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
     )
     SELECT hours.hour, coalesce(sum(ended.failed), 0), coalesce(sum(ended.finished), 0)
     FROM (

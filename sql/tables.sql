@@ -169,7 +169,14 @@ CREATE TABLE minion.limit_rules (
     max_active int,
     max_starts int,
     per        interval,
-    CONSTRAINT limit_rules_pkey PRIMARY KEY (queue, task)
+    CONSTRAINT limit_rules_pkey PRIMARY KEY (queue, task),
+    CONSTRAINT limit_rules_names_something CHECK (queue <> '' OR task <> ''),
+    CONSTRAINT limit_rules_queue_has_at_most_1000_bytes CHECK (octet_length(queue) <= 1000),
+    CONSTRAINT limit_rules_task_has_at_most_1000_bytes CHECK (octet_length(task) <= 1000),
+    CONSTRAINT limit_rules_max_active_is_0_to_100000 CHECK (max_active BETWEEN 0 AND 100000),
+    CONSTRAINT limit_rules_max_starts_is_0_to_100000 CHECK (max_starts BETWEEN 0 AND 100000),
+    CONSTRAINT limit_rules_per_comes_with_max_starts CHECK ((per IS NULL) = (max_starts IS NULL)),
+    CONSTRAINT limit_rules_per_is_up_to_10000_years CHECK (per > '0' AND per <= '10000 years')
 );
 
 -- A claim takes one of these for each limit that its job is under, and locks it with SKIP LOCKED: so claims

@@ -63,8 +63,10 @@ static LOCK_IDS: Statement = lock!(
 /// All but those whose key another job has by now; of several with the same key, the oldest is retried.
 static RETRY: Statement = Statement::latest(
     "UPDATE minion.jobs AS job
-    SET state = 'inactive', retries = (retries + 1), retried = $1, delayed = $1, parked_until = NULL,
-        waits_for = NULL
+    SET state = 'inactive',
+        -- At its end, see FAIL in complete.rs.
+        retries = (LEAST(retries, 2147483646) + 1),
+        retried = $1, delayed = $1, parked_until = NULL, waits_for = NULL
     WHERE id = ANY ($2)
       AND (unique_key IS NULL OR state = 'inactive' OR NOT EXISTS (
         SELECT

@@ -11,7 +11,8 @@ use pgrx::prelude::*;
 static RETRY: Statement = Statement::new(
     "UPDATE minion.jobs
     SET state = 'inactive',
-        retries = (retries + 1),
+        -- At its end, see FAIL in complete.rs.
+        retries = (LEAST(retries, 2147483646) + 1),
         retried = $3,
         delayed = $3 + $4,
         -- Where the trigger would put it, so that it need not move it.

@@ -44,14 +44,16 @@ static FINISH_MANY: Statement = Statement::new(
     ],
 );
 
-/// One attempt less and back into the queue while there are attempts left, else failed.
+/// One attempt less and back into the queue while there are attempts left, else failed. The end of `retries` is
+/// reached by plain SQL alone; there it stays, and no longer tells one attempt from the next, so that a late
+/// handle may end a newer attempt.
 static FAIL: Statement = Statement::new(
     "UPDATE minion.jobs AS job
     SET state = CASE WHEN attempts > 1 THEN 'inactive' ELSE 'failed' END::minion.job_state,
         finished = $3,
         result = $4,
         attempts = CASE WHEN attempts > 1 THEN (attempts - 1) ELSE 1 END,
-        retries = CASE WHEN attempts > 1 THEN (retries + 1) ELSE retries END,
+        retries = CASE WHEN attempts > 1 THEN (LEAST(retries, 2147483646) + 1) ELSE retries END,
         retried = CASE WHEN attempts > 1 THEN $3 ELSE retried END,
         delayed = CASE WHEN attempts > 1 THEN ($3 + $5) ELSE delayed END,
         -- Where the trigger would put it, so that it need not move it.
