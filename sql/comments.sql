@@ -228,8 +228,10 @@ COMMENT ON FUNCTION minion.repair() IS
 'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
 workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
-jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting.
-Failed jobs are never removed. One call at a time does it, others return zeros at once. Semantics: Minion''s repair.';
+jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
+more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
+What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
+return zeros at once. Semantics: Minion''s repair.';
 
 COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
 'Internal: the ids of the jobs that list_jobs() is to list, for its page and its total.';

@@ -4,6 +4,67 @@
 
 -- Repair, and rows that make no sense.
 
+-- It has a column more, and keeps its owner and its rights.
+DO $$
+DECLARE
+    owner name;
+    acl aclitem[];
+    granted record;
+BEGIN
+    SELECT pg_catalog.pg_get_userbyid(proowner), proacl
+    INTO owner, acl
+    FROM pg_catalog.pg_proc
+    WHERE oid = 'minion.repair()'::pg_catalog.regprocedure;
+    DROP FUNCTION minion.repair();
+    CREATE FUNCTION minion.repair() RETURNS TABLE (
+        workers_removed bigint,
+        jobs_removed bigint,
+        jobs_expired bigint,
+        jobs_abandoned bigint,
+        jobs_stuck bigint,
+        more bool
+    )
+    STRICT
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'repair_within_limit_wrapper';
+    EXECUTE pg_catalog.format('ALTER FUNCTION minion.repair() OWNER TO %I', owner);
+    REVOKE ALL ON FUNCTION minion.repair() FROM PUBLIC;
+    FOR granted IN
+        SELECT grantee, is_grantable
+        FROM pg_catalog.aclexplode(acl) WITH ORDINALITY AS one
+        WHERE grantee <> grantor
+        ORDER BY ordinality
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION minion.repair() TO %s%s',
+            CASE granted.grantee WHEN 0 THEN 'PUBLIC'
+                ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(granted.grantee)) END,
+            CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION minion.repair() IS
+'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
+workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
+jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
+jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
+more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
+What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
+return zeros at once. Semantics: Minion''s repair.';
+
+-- Ended jobs of which nobody knew when would have stayed for ever. Where a trigger or a constraint of the user's is in
+-- the way, repair() sees to the others.
+DO $$
+BEGIN
+    UPDATE minion.jobs
+    SET finished = pg_catalog.clock_timestamp()
+    WHERE (state = 'finished' OR state = 'failed') AND finished IS NULL;
+EXCEPTION
+    WHEN integrity_constraint_violation OR raise_exception OR data_exception THEN
+        RAISE WARNING 'jobs that have ended without a time are left to minion.repair(): %', SQLERRM;
+END
+$$;
+
 -- Jobs and their triggers.
 
 -- Of all columns: those that a BEFORE trigger of somebody else's changes are not among those that a statement names.

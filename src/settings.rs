@@ -15,6 +15,7 @@ static STUCK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 86_400);
 static BACKOFF_BASE: GucSetting<i32> = GucSetting::<i32>::new(15);
 static BACKOFF_EXPONENT: GucSetting<f64> = GucSetting::<f64>::new(4.0);
 static BACKOFF_MAX: GucSetting<i32> = GucSetting::<i32>::new(0);
+static REPAIR_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_LANES: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
@@ -59,6 +60,16 @@ pub fn define() {
         c"The longest delay before an automatic retry, 0 for no limit.",
         c"Without a limit of yours it ends at 100 years.",
         &BACKOFF_MAX,
+    );
+    GucRegistry::define_int_guc(
+        c"minion.repair_limit",
+        c"How long one call of repair() works, 0 for until it is through.",
+        c"It works no longer than half of what is left before statement_timeout; its row says whether there is more to do.",
+        &REPAIR_LIMIT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_bool_guc(
         c"minion.notify",
@@ -135,6 +146,14 @@ pub fn remove_after() -> Interval {
 /// `minion.stuck_after`.
 pub fn stuck_after() -> Interval {
     interval(&STUCK_AFTER)
+}
+
+/// `minion.repair_limit` in microseconds; None is for ever.
+pub fn repair_limit() -> Option<i64> {
+    match REPAIR_LIMIT.get() {
+        0 => None,
+        limit => Some(i64::from(limit) * 1_000),
+    }
 }
 
 /// The delay before the automatic retry of a job that was retried `retries` times before. It saturates:

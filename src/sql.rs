@@ -54,7 +54,7 @@ extension_sql_file!(
         lock::lock,
         lock::is_locked,
         lock::unlock,
-        repair::repair,
+        repair::repair_within_limit,
         queue::reset,
         queue::pause_queue,
         queue::resume_queue,

@@ -19,5 +19,6 @@ pub mod triggers;
 mod unique;
 
 pub use complete::fail;
+pub use lanes::all_due;
 pub use limits::{give as give_places, lock_places_to_write};
-pub use parked::{correct_parked, place_due};
+pub use parked::{ParkedPlace, next_parked, place_parked};

@@ -8,11 +8,11 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
-use super::lanes::{STRETCH_TYPES, all_due, blocked, misplaced, parked, ready, stretch};
+use super::lanes::{STRETCH_TYPES, blocked, misplaced, parked, ready, stretch};
 use super::look::Lanes;
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
-use crate::statement::{Session, Statement, Timestamp, check_for_interrupts, params};
+use crate::statement::{Rows, Session, Statement, Timestamp, check_for_interrupts, params};
 use pgrx::pg_sys;
 
 /// How many jobs one statement frees or parks.
@@ -37,19 +37,18 @@ static LOCK_DUE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// In the index's order, from where the last batch ended: whoever sees to all of them needs no other, and
-/// must not walk over what it has just moved again. $4 and $5 that place.
-static LOCK_NEXT_DUE: Statement = Statement::new(
+/// In the index's order, from where the last look ended: repair sees to all of them, and must not walk over
+/// what it has just moved again. $4 and $5 that place.
+static NEXT_DUE: Statement = Statement::new(
     concat!(
         "SELECT job.id, job.parked_until
         FROM minion.jobs AS job
         WHERE ",
         parked!(),
         " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
-          AND (job.parked_until, job.id) > ($4, $5)
+          AND (job.parked_until, job.id) >= ($4, $5)
         ORDER BY job.parked_until, job.id
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED"
+        LIMIT 10001"
     ),
     &[
         pg_sys::TEXTOID,
@@ -86,7 +85,7 @@ static LOCK_MISPLACED: Statement = Statement::new(
 )
 .in_index_order();
 
-/// The next thousand parked jobs after a place in the index, and whether their place hides them from claims for
+/// The next ten thousand parked jobs after a place in the index, and whether their place hides them from claims for
 /// longer than their facts do. What triggers correct at once, and only where they don't fire is left to this.
 static NEXT_PARKED: Statement = Statement::new(
     concat!(
@@ -108,7 +107,7 @@ static NEXT_PARKED: Statement = Statement::new(
         parked!(),
         " AND (job.queue, job.task, job.parked_until, job.id) > ($2, $3, $4, $5)
         ORDER BY job.queue, job.task, job.parked_until, job.id
-        LIMIT 1000"
+        LIMIT 10000"
     ),
     &[
         pg_sys::TIMESTAMPTZOID,
@@ -120,17 +119,15 @@ static NEXT_PARKED: Statement = Statement::new(
 )
 .in_index_order();
 
-/// Those of them that are still parked, and that nobody else has.
+/// Those of them that are still parked, and that nobody else has. The state is a parameter, for the key is the
+/// index to use.
 static LOCK_PARKED: Statement = Statement::new(
-    concat!(
-        "SELECT job.id
-        FROM minion.jobs AS job
-        WHERE job.id = ANY ($1) AND ",
-        parked!(),
-        " ORDER BY job.id
-        FOR UPDATE SKIP LOCKED"
-    ),
-    &[pg_sys::INT8ARRAYOID],
+    "SELECT id
+    FROM minion.jobs
+    WHERE id = ANY ($1) AND state = $2::minion.job_state AND parked_until IS NOT NULL
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
 );
 
 /// Puts jobs that this transaction has locked where they belong. The newest parent that is not done is
@@ -177,40 +174,46 @@ static PLACE: Statement = Statement::new(
 )
 .in_index_order();
 
-/// Sees to every job whose time has come, whatever its lane: for repair, as a worker that claims inside of
-/// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
-pub fn place_due(session: &Session, now: Timestamp) -> Result<(), Error> {
-    all_due(session, now)?.iter().try_for_each(|lane| lane.place_due(session, now))
+/// A place in the index `jobs_parked`.
+pub struct ParkedPlace {
+    queue: String,
+    task: String,
+    until: Timestamp,
+    id: i64,
 }
 
-/// Looks at the places of all parked jobs, as long as `may_go_on` says so, and corrects those that are wrong.
-pub fn correct_parked(
+impl ParkedPlace {
+    pub const FIRST: Self = Self {
+        queue: String::new(),
+        task: String::new(),
+        until: Timestamp(i64::MIN),
+        id: i64::MIN,
+    };
+}
+
+/// The next parked jobs behind a place, which moves on: their ids, and in column 5 whether they are at the wrong
+/// place. For repair.
+pub fn next_parked(
     session: &Session,
     now: Timestamp,
-    mut may_go_on: impl FnMut() -> bool,
-) -> Result<(), Error> {
-    let (mut queue, mut task) = (String::new(), String::new());
-    let (mut until, mut last) = (Timestamp(i64::MIN), i64::MIN);
-    while may_go_on() {
-        let params = params![now, queue.as_str(), task.as_str(), until, last];
-        let rows = session.run(&NEXT_PARKED, params)?;
-        let is_wrong = |row: &usize| rows.get(*row, 5) == Some(true);
-        let wrong: Vec<i64> =
-            (0..rows.count()).filter(is_wrong).filter_map(|row| rows.get(row, 1)).collect();
-        if !wrong.is_empty() {
-            place(session, now, session.run(&LOCK_PARKED, params![wrong])?.column(1))?;
-        }
-        if rows.count() < BATCH {
-            break;
-        }
-        let end = BATCH - 1;
-        last = rows.get(end, 1).expect("id is NOT NULL");
-        queue = rows.get(end, 2).expect("queue is NOT NULL in this index");
-        task = rows.get(end, 3).expect("task is NOT NULL in this index");
-        until = rows.get(end, 4).expect("parked_until is NOT NULL in this index");
-        check_for_interrupts();
+    place: &mut ParkedPlace,
+) -> Result<Rows, Error> {
+    let ParkedPlace { queue, task, until, id } = place;
+    let rows =
+        session.run(&NEXT_PARKED, params![now, queue.as_str(), task.as_str(), *until, *id])?;
+    if let Some(end) = rows.count().checked_sub(1) {
+        *id = rows.get(end, 1).expect("id is NOT NULL");
+        *queue = rows.get(end, 2).expect("queue is NOT NULL in this index");
+        *task = rows.get(end, 3).expect("task is NOT NULL in this index");
+        *until = rows.get(end, 4).expect("parked_until is NOT NULL in this index");
     }
-    Ok(())
+    Ok(rows)
+}
+
+/// Puts those of some parked jobs that nobody else is at where they belong. For repair.
+pub fn place_parked(session: &Session, now: Timestamp, ids: Vec<i64>) -> Result<usize, Error> {
+    let locked = session.run(&LOCK_PARKED, params![ids, "inactive"])?.column(1);
+    Ok(place(session, now, locked)?.len())
 }
 
 impl Lanes {
@@ -246,24 +249,16 @@ impl Lane {
         Ok(())
     }
 
-    /// Frees all due jobs of the lane that nobody else is at, or gives them a parent to watch.
-    fn place_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+    /// The lane's next due jobs from a place in the index on: their ids and `parked_until`. For repair.
+    pub fn next_due(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        from: (Timestamp, i64),
+        most: usize,
+    ) -> Result<Rows, Error> {
         let (queue, task) = (self.queue.as_str(), self.task.as_str());
-        let (mut due, mut last) = (Timestamp(i64::MIN), i64::MIN);
-        loop {
-            let rows = session.run(&LOCK_NEXT_DUE, params![queue, task, now, due, last])?;
-            let ids: Vec<i64> = rows.column(1);
-            let count = ids.len();
-            if let Some(&id) = ids.last() {
-                last = id;
-                due = rows.get(count - 1, 2).expect("the index range excludes NULL");
-            }
-            place(session, now, ids)?;
-            if count < BATCH {
-                return Ok(());
-            }
-            check_for_interrupts();
-        }
+        session.run_at_most(&NEXT_DUE, params![queue, task, now, from.0, from.1], most)
     }
 
     /// Takes the jobs that can't run out of the way of claims, a batch of them.

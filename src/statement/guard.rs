@@ -1,5 +1,6 @@
 //! Work that may fail without taking all else with it.
 
+use super::{check_for_interrupts, clock};
 use crate::error::{Error, Failure};
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
@@ -53,10 +54,86 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure>
     }
 }
 
+/// How many rows are named one by one when they are passed over.
+const NAMED: usize = 10;
+
+/// Does `work` with batches of rows, each in a guard, and adds up what it says that it has done. A batch that
+/// fails is tried again in halves, down to the rows that it can't be done with: those are passed over with a
+/// WARNING. `what` is such as "job"; `goes_on` is asked before each further try. As there may never be time for
+/// all of them, chance says which is next: each call gets at others.
+pub fn spare(
+    what: &str,
+    mut batches: Vec<Vec<i64>>,
+    mut goes_on: impl FnMut() -> bool,
+    mut work: impl FnMut(Vec<i64>) -> Result<usize, Error>,
+) -> usize {
+    let mut chance = Chance::new();
+    let (mut done, mut named, mut others) = (0, 0, 0);
+    let mut last_failure = None;
+    // One half of what has just failed.
+    let mut next: Option<Vec<i64>> = None;
+    loop {
+        let mut batch = match next.take() {
+            Some(batch) => batch,
+            None if batches.is_empty() => break,
+            None => batches.swap_remove(chance.below(batches.len())),
+        };
+        match guarded(|| work(batch.clone())) {
+            Ok(count) => done += count,
+            Err(failure) if batch.len() > 1 => {
+                let mut half = batch.split_off(batch.len() / 2);
+                if chance.below(2) == 0 {
+                    std::mem::swap(&mut half, &mut batch);
+                }
+                batches.push(batch);
+                next = Some(half);
+                last_failure = Some(failure);
+            }
+            Err(failure) if named < NAMED => {
+                named += 1;
+                let id = batch.first().map_or_else(String::new, i64::to_string);
+                Error::PassedOver { what: format!("{what} {id}"), failure }.warn();
+            }
+            Err(failure) => {
+                others += batch.len();
+                last_failure = Some(failure);
+            }
+        }
+        if (next.is_some() || !batches.is_empty()) && !goes_on() {
+            break;
+        }
+        check_for_interrupts();
+    }
+    let untried: usize = batches.iter().chain(&next).map(Vec::len).sum();
+    if let Some(failure) = last_failure.filter(|_| others + untried > 0) {
+        let which = if untried > 0 { "some" } else { "each" };
+        let what = format!("{which} of {} other {what}s", others + untried);
+        Error::PassedOver { what, failure }.warn();
+    }
+    done
+}
+
+/// Numbers that nobody has to be unable to guess.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new() -> Self {
+        Self(clock().0.unsigned_abs() | 1)
+    }
+
+    /// From 0 to below `end`, which is not 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 16) % end as u64) as usize
+    }
+}
+
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
 mod tests {
-    use super::guarded;
+    use super::{guarded, spare};
     use crate::error::Error;
     use pgrx::prelude::*;
 
@@ -79,6 +156,31 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(nest_level(), before);
         assert_eq!(Spi::get_one::<i64>("SELECT sum(n) FROM t"), Ok(Some(1)));
+    }
+
+    #[pg_test]
+    fn what_can_not_be_done_with_some_rows_is_done_with_all_others() {
+        let before = nest_level();
+        Spi::run("CREATE TEMPORARY TABLE t (n bigint CHECK (n % 400 <> 7))").expect("SQL");
+        let insert = |ids: Vec<i64>| {
+            let count = ids.len();
+            Spi::run_with_args("INSERT INTO t SELECT unnest($1)", &[ids.into()]).expect("SQL");
+            Ok(count)
+        };
+        let batches = || vec![(1..=500).collect(), (501..=1_000).collect(), vec![7], vec![]];
+        assert_eq!(spare("row", batches(), || true, insert), 997);
+        let sum = Spi::get_one::<i64>("SELECT sum(n)::bigint FROM t");
+        assert_eq!(sum, Ok(Some(500_500 - 7 - 407 - 807)));
+        // It ends when it is told to.
+        Spi::run("TRUNCATE t").expect("SQL");
+        let mut asked = 0;
+        let once = || {
+            asked += 1;
+            false
+        };
+        spare("row", batches(), once, insert);
+        assert_eq!(asked, 1);
+        assert_eq!(nest_level(), before);
     }
 
     #[pg_test(error = "canceling statement due to user request")]

@@ -156,6 +156,13 @@ pub fn try_lock_worker(id: i64) -> bool {
     lock(id as u64, LockSpace::Workers, Mode::Alone, true)
 }
 
+/// How many locks a transaction may well take until it ends: half of those that the server has room for.
+pub fn locks_to_spare() -> usize {
+    // SAFETY: reads what was set when the server started.
+    let (each, backends) = unsafe { (pg_sys::max_locks_per_xact, pg_sys::MaxBackends) };
+    each.max(1) as usize * backends.max(1) as usize / 2
+}
+
 /// Lock spaces of our own: users' advisory locks have 1 and 2 in this field.
 #[derive(Clone, Copy)]
 enum LockSpace {

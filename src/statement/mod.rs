@@ -27,9 +27,9 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
 pub use attempt::attempt;
-pub use guard::guarded;
+pub use guard::{Chance, guarded, spare};
 pub use rows::Rows;
-pub use time::{Timestamp, clock};
+pub use time::{Timestamp, clock, statement_ends};
 
 /// Which of the database's states a statement sees.
 #[derive(Clone, Copy, PartialEq, Eq)]

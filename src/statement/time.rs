@@ -2,11 +2,30 @@
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::ffi::c_int;
 
 /// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
 pub fn clock() -> Timestamp {
     // SAFETY: reads the system's clock.
     Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+unsafe extern "C-unwind" {
+    // utils/timeout.h, which pgrx's bindings leave out.
+    fn get_timeout_active(id: c_int) -> bool;
+    fn get_timeout_finish_time(id: c_int) -> pg_sys::TimestampTz;
+}
+
+/// When statement_timeout will cancel the statement that the client has sent; None if it won't. The setting
+/// tells less: it may have changed since, and a message may have several statements.
+pub fn statement_ends() -> Option<Timestamp> {
+    /// TimeoutId, the same from version 14 to 18.
+    const STATEMENT_TIMEOUT: c_int = 3;
+    // SAFETY: both read variables of this backend.
+    unsafe {
+        get_timeout_active(STATEMENT_TIMEOUT)
+            .then(|| Timestamp(get_timeout_finish_time(STATEMENT_TIMEOUT)))
+    }
 }
 
 /// A `timestamptz` in microseconds since 2000-01-01 UTC.

@@ -42,6 +42,14 @@ impl Database {
         connect(&self.name)
     }
 
+    /// A client that hands what the server says to `notice`.
+    pub fn connect_with_notices(
+        &self,
+        notice: impl Fn(postgres::error::DbError) + Send + Sync + 'static,
+    ) -> Client {
+        config(&self.name).notice_callback(notice).connect(NoTls).unwrap()
+    }
+
     /// For a server that may be down.
     pub fn try_connect(&self) -> Result<Client, postgres::Error> {
         try_connect(&self.name)
@@ -63,15 +71,20 @@ fn connect(database: &str) -> Client {
 }
 
 fn try_connect(database: &str) -> Result<Client, postgres::Error> {
+    config(database).connect(NoTls)
+}
+
+fn config(database: &str) -> Config {
     let set = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    Config::new()
+    let mut config = Config::new();
+    config
         .host(&set("PGHOST"))
         .port(set("PGPORT").parse().expect("PGPORT is a number"))
         .user(&set("PGUSER"))
         .dbname(database)
         // What takes that long takes for ever.
-        .options("-c lock_timeout=60s -c statement_timeout=240s")
-        .connect(NoTls)
+        .options("-c lock_timeout=60s -c statement_timeout=240s");
+    config
 }
 
 /// Short ways to run SQL.

@@ -101,7 +101,10 @@ fn schema(database: &Database) -> Vec<String> {
 /// Puts a frozen script where the server looks for it.
 fn offer(version: &str) {
     let (name, place) = (script_name(version), extension_directory());
-    fs::copy(frozen_directory().join(&name), place.join(&name))
+    // Another test may be reading it.
+    let new = place.join(format!("{name}.{:?}", std::thread::current().id()));
+    fs::copy(frozen_directory().join(&name), &new)
+        .and_then(|_| fs::rename(&new, place.join(&name)))
         .unwrap_or_else(|error| panic!("{name} into {}: {error}", place.display()));
 }
 
@@ -142,4 +145,79 @@ fn an_upgrade_from_any_version_makes_what_an_install_makes_and_keeps_the_jobs() 
         ) RETURNS boolean LANGUAGE sql RETURN false";
     other.connect().batch_execute(change).unwrap();
     assert_ne!(schema(&other), expected);
+}
+
+#[test]
+fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_repair() {
+    offer("0.3.0");
+    let database = Database::empty();
+    let mut client = database.connect();
+    client.batch_execute("CREATE EXTENSION minion VERSION '0.3.0'").unwrap();
+    // Roles are the cluster's.
+    let role = format!("{}_operator", database.name);
+    client
+        .batch_execute(&format!(
+            r#"CREATE ROLE "{role}";
+             GRANT EXECUTE ON FUNCTION minion.repair() TO "{role}" WITH GRANT OPTION;
+             INSERT INTO minion.limit_rules (queue, task, max_active, max_starts, per) VALUES
+                 ('', '', 1, NULL, NULL),
+                 (repeat('q', 1001), 't', 1, NULL, NULL),
+                 ('a', '', -5, NULL, NULL),
+                 ('b', '', 20000000, NULL, NULL),
+                 ('c', '', NULL, -1, '1 day'),
+                 ('d', '', NULL, 200000, '1 day'),
+                 ('e', '', 3, 5, NULL),
+                 ('f', '', 3, NULL, '1 day'),
+                 ('g', '', NULL, 5, '-1 day'),
+                 ('h', '', NULL, 0, '-1 day'),
+                 ('i', '', NULL, 5, '178000000 years'),
+                 ('j', 't', 3, 5, '1 day');
+             SET session_replication_role = replica;
+             INSERT INTO minion.jobs (task, state) VALUES ('a', 'finished'), ('b', 'failed');
+             RESET session_replication_role;
+             INSERT INTO minion.jobs (task, state, worker) VALUES ('c', 'active', 999)"#
+        ))
+        .unwrap();
+    // The library is the new one already: what was there goes on working.
+    client.batch_execute("DELETE FROM minion.limit_rules WHERE queue = 'b' RETURNING 1").unwrap();
+    let row = client.query_one("SELECT * FROM minion.repair()", &[]).unwrap();
+    assert_eq!((row.len(), row.get::<_, i64>("jobs_abandoned")), (5, 1));
+    client
+        .batch_execute(
+            "INSERT INTO minion.limit_rules (queue, max_active) VALUES ('b', 20000000);
+             SET session_replication_role = replica;
+             UPDATE minion.jobs SET finished = NULL WHERE state = 'finished';
+             RESET session_replication_role;
+             ALTER EXTENSION minion UPDATE",
+        )
+        .unwrap();
+    let rules: Vec<String> = client.all(
+        "SELECT concat_ws(' ', queue, task, coalesce(max_active::text, '-'), coalesce(max_starts::text, '-'),
+            coalesce(per::text, '-'))
+         FROM minion.limit_rules
+         ORDER BY queue",
+        &[],
+    );
+    assert_eq!(
+        rules,
+        [
+            "a  0 - -",
+            "b  100000 - -",
+            "c  - 0 1 day",
+            "d  - 100000 1 day",
+            "e  3 - -",
+            "f  3 - -",
+            "g  - - -",
+            "h  - 0 00:00:01",
+            "i  - 5 10000 years",
+            "j t 3 5 1 day",
+        ]
+    );
+    let undated = "SELECT count(*) FROM minion.jobs WHERE state <> 'active' AND finished IS NULL";
+    assert_eq!(client.one::<i64>(undated, &[]), 0);
+    let may = "SELECT has_function_privilege($1, 'minion.repair()', 'EXECUTE WITH GRANT OPTION')
+         AND NOT has_function_privilege('minion_reader', 'minion.repair()', 'EXECUTE')";
+    assert!(client.one::<bool>(may, &[&role]));
+    assert!(!client.one::<bool>("SELECT more FROM minion.repair()", &[]));
+    client.batch_execute(&format!(r#"DROP OWNED BY "{role}"; DROP ROLE "{role}""#)).unwrap();
 }

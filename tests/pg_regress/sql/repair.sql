@@ -190,7 +190,7 @@ SELECT id FROM minion.dequeue(1, tasks => '{lax,strict}');
 SELECT jobs_stuck FROM minion.repair();
 SELECT id, task FROM minion.dequeue(1, max_jobs => 10);
 
--- Finished parents are looked at before expired children go: the child protects its parent once more.
+-- Expired children go before finished parents are looked at, which then go as well.
 SELECT minion.reset('all') \g /dev/null
 ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker() \g /dev/null

@@ -7,7 +7,7 @@ SELECT minion.register_worker() \g /dev/null
 SELECT name, setting, unit, boot_val, min_val, context
 FROM pg_settings
 WHERE name IN (
-    'minion.missing_after', 'minion.remove_after', 'minion.stuck_after',
+    'minion.missing_after', 'minion.remove_after', 'minion.stuck_after', 'minion.repair_limit',
     'minion.backoff_base', 'minion.backoff_exponent', 'minion.backoff_max')
 ORDER BY name COLLATE "C";
 
@@ -56,6 +56,7 @@ SELECT minion.backoff(0);
 SET minion.missing_after = -1;
 SET minion.remove_after = '-1 s';
 SET minion.stuck_after = 'soon';
+SET minion.repair_limit = -1;
 SET minion.backoff_base = -1;
 SET minion.backoff_exponent = -0.5;
 SET minion.backoff_max = -1;

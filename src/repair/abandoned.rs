@@ -1,0 +1,94 @@
+//! Active jobs whose worker is gone.
+
+use super::budget::Budget;
+use super::walk::{Found, Place, walk};
+use super::{Call, Did};
+use crate::error::Error;
+use crate::job;
+use crate::statement::{Statement, params};
+use pgrx::pg_sys;
+
+/// The next ten thousand active jobs from a place in the index on, and which of them are abandoned: a look that
+/// may have to go through all the others would not end in time.
+static NEXT_ACTIVE: Statement = Statement::new(
+    "WITH next AS MATERIALIZED (
+        SELECT id, worker, queue
+        FROM minion.jobs
+        WHERE state = 'active' AND (worker, id) >= ($1, $2)
+        ORDER BY worker, id
+        LIMIT 10001
+    )
+    SELECT id, worker, (queue <> 'minion_foreground'
+        AND NOT EXISTS (SELECT FROM minion.workers AS worker WHERE worker.id = next.worker))
+    FROM next",
+    &[pg_sys::INT8OID, pg_sys::INT8OID],
+)
+.in_index_order();
+
+/// Those that plain SQL has made active, without saying whose they are. They stand at the end of the index,
+/// where the comparison above does not get.
+static NEXT_NOBODYS: Statement = Statement::new(
+    "SELECT id
+    FROM minion.jobs
+    WHERE state = 'active' AND worker IS NULL AND id >= $1 AND queue <> 'minion_foreground'
+    ORDER BY worker, id
+    LIMIT 10001",
+    &[pg_sys::INT8OID],
+)
+.in_index_order();
+
+static LOCK: Statement = Statement::new(
+    "SELECT id
+    FROM minion.jobs
+    WHERE id = ANY ($1) AND state = $2::minion.job_state
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+);
+
+/// Those of the locked jobs that are still abandoned: one may have been given to another worker meanwhile.
+static ABANDONED: Statement = Statement::new(
+    "SELECT job.id, job.retries
+    FROM minion.jobs AS job
+    WHERE job.id = ANY ($1) AND job.state = $2::minion.job_state
+      AND NOT EXISTS (SELECT FROM minion.workers AS worker WHERE worker.id = job.worker)
+    ORDER BY job.id",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+);
+
+static WORKER_WENT_AWAY: Statement =
+    Statement::new("SELECT '\"Worker went away\"'::pg_catalog.jsonb", &[]);
+
+/// Fails them, or has them tried again.
+pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
+    let session = call.session;
+    let message = session.run(&WORKER_WENT_AWAY, &[])?;
+    let mut fail = |ids: Vec<i64>| {
+        let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
+        let rows = session.run(&ABANDONED, params![locked, "active"])?;
+        for row in 0..rows.count() {
+            let id = rows.get(row, 1).expect("id is NOT NULL");
+            let retries = rows.get(row, 2).expect("retries is NOT NULL");
+            job::fail(session, call.now, id, retries, message.get(0, 1), None)?;
+        }
+        Ok(rows.count())
+    };
+    let (mut worker, mut last) = (i64::MIN, i64::MIN);
+    let find = |_| {
+        let rows = session.run(&NEXT_ACTIVE, params![worker, last])?;
+        if let Some(row) = rows.count().checked_sub(1) {
+            last = rows.get(row, 1).expect("id is NOT NULL");
+            worker = rows.get(row, 2).expect("the comparison excludes NULL");
+        }
+        Ok(Found::marked(&rows, 3))
+    };
+    did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
+    let (mut place, mut last) = (Place::default(), i64::MIN);
+    let find = |most| {
+        let found = place.next(&session.run_at_most(&NEXT_NOBODYS, params![last], most + 1)?, most);
+        last = found.ids.last().copied().unwrap_or(last);
+        Ok(found)
+    };
+    did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! repair: what time and vanished workers leave behind is put right.
+//!
+//! One repair at a time: another returns at once, having done nothing. Rows are locked with SKIP LOCKED, so
+//! that it waits for nobody who has one of them. It is one transaction, so it ends when its time does, and
+//! what it has done by then stays; and what can't be done with a row, because of a trigger or a foreign key
+//! of the user's, keeps it from no other row.
+
+mod abandoned;
+mod budget;
+mod ended;
+mod waiting;
+mod walk;
+mod workers;
+
+use crate::error::Error;
+use crate::limit;
+use crate::statement::lock::{lock_to_write, try_lock_repair};
+use crate::statement::{Session, Timestamp, as_owner_of_jobs, clock, guarded, must_be_writable};
+use budget::Budget;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::cell::Cell;
+
+/// One after the other; each but the last has half of the time that is left.
+const STEPS: [Step; 10] = [
+    workers::mend_ahead,
+    workers::remove_silent,
+    abandoned::fail,
+    waiting::place_due,
+    recount_limits,
+    waiting::remove_expired,
+    waiting::fail_stuck,
+    waiting::check_places,
+    ended::date,
+    // Last, for there may be millions of them, and nothing waits for that.
+    ended::remove_old,
+];
+
+type Step = fn(&Call, &Budget, &mut Did) -> Result<(), Error>;
+
+/// What all steps of a call share.
+struct Call<'a> {
+    session: &'a Session,
+    now: Timestamp,
+    has_done: Cell<bool>,
+}
+
+impl Call<'_> {
+    fn has_done(&self, count: usize) {
+        self.has_done.set(self.has_done.get() || count > 0);
+    }
+}
+
+/// What a call has done, as its row says.
+#[derive(Default)]
+struct Did {
+    workers_removed: i64,
+    jobs_removed: i64,
+    jobs_expired: i64,
+    jobs_abandoned: i64,
+    jobs_stuck: i64,
+    more: bool,
+}
+
+fn recount_limits(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {
+    if let Err(failure) = guarded(|| as_owner_of_jobs(|| limit::recount(call.session))) {
+        Error::PassedOver { what: "what is active under limits".into(), failure }.warn();
+    }
+    Ok(())
+}
+
+fn do_all() -> Result<Did, Error> {
+    must_be_writable(c"minion.repair()");
+    Session::with(|session| {
+        let mut did = Did::default();
+        // Two of them would wait for each other's rows by way of parents and children.
+        if !try_lock_repair() {
+            return Ok(did);
+        }
+        lock_to_write(c"workers");
+        lock_to_write(c"jobs");
+        let spent = Cell::new(false);
+        let budget = Budget::of_call(&spent);
+        let call = Call { session, now: clock(), has_done: Cell::new(false) };
+        let (last, others) = STEPS.split_last().expect("there are steps");
+        for step in others {
+            step(&call, &budget.half(), &mut did)?;
+        }
+        last(&call, &budget, &mut did)?;
+        // A call that got nothing done in its time would do no better the next time.
+        did.more = spent.get() && call.has_done.get();
+        Ok(did)
+    })
+}
+
+/// Removes workers that are silent for minion.missing_after; fails, or retries, the active jobs of workers
+/// that are gone; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
+/// queue is paused or a limit of 0 holds them; and removes finished jobs older than minion.remove_after. Call
+/// it now and then from one of the workers.
+///
+/// Returns how many of each it found, and whether its time, minion.repair_limit or half of what statement_timeout
+/// has left, has ended before it was through: then call it again. What it can't do with a row is passed over
+/// with a WARNING. Failed jobs are never removed. Semantics: Minion's `repair`.
+#[pg_extern(name = "repair")]
+#[allow(clippy::type_complexity)]
+fn repair_within_limit() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(workers_removed, i64),
+            name!(jobs_removed, i64),
+            name!(jobs_expired, i64),
+            name!(jobs_abandoned, i64),
+            name!(jobs_stuck, i64),
+            name!(more, bool),
+        ),
+    >,
+    ErrorReport,
+> {
+    let did = do_all()?;
+    Ok(TableIterator::once((
+        did.workers_removed,
+        did.jobs_removed,
+        did.jobs_expired,
+        did.jobs_abandoned,
+        did.jobs_stuck,
+        did.more,
+    )))
+}
+
+/// What `repair` was when it did not say whether there is more, for the time between the installation of
+/// this library and ALTER EXTENSION UPDATE.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn repair() -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(workers_removed, i64),
+            name!(jobs_removed, i64),
+            name!(jobs_expired, i64),
+            name!(jobs_abandoned, i64),
+            name!(jobs_stuck, i64),
+        ),
+    >,
+    ErrorReport,
+> {
+    let did = do_all()?;
+    Ok(TableIterator::once((
+        did.workers_removed,
+        did.jobs_removed,
+        did.jobs_expired,
+        did.jobs_abandoned,
+        did.jobs_stuck,
+    )))
+}

@@ -1,0 +1,202 @@
+//! Inactive jobs that nobody will ever claim, and those whose time has come.
+
+use super::budget::Budget;
+use super::walk::{Found, Place, walk};
+use super::{Call, Did};
+use crate::error::Error;
+use crate::job::{self, ParkedPlace};
+use crate::settings;
+use crate::statement::{Statement, Timestamp, invalidation, params};
+use pgrx::pg_sys;
+
+/// From a place in the index on: what was passed over must not be walked over again.
+static FIND_EXPIRED: Statement = Statement::new(
+    "SELECT id, expires
+    FROM minion.jobs
+    WHERE state = 'inactive' AND expires <= $1 AND (expires, id) >= ($2, $3)
+    ORDER BY expires, id
+    LIMIT 10001",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+)
+.in_index_order();
+
+static REMOVE_EXPIRED: Statement = Statement::new(
+    "DELETE FROM minion.jobs
+    WHERE id = ANY (ARRAY(
+        SELECT id
+        FROM minion.jobs
+        WHERE id = ANY ($2) AND state = $3::minion.job_state AND expires <= $1
+        ORDER BY id
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+);
+
+/// Whether nobody has said that the job is not to start.
+macro_rules! unhindered {
+    () => {
+        "NOT EXISTS (
+            SELECT
+            FROM minion.paused_queues AS paused
+            WHERE paused.queue = next.queue)
+         AND NOT EXISTS (
+            SELECT
+            FROM minion.limit_rules AS rule
+            WHERE (rule.max_active = 0 OR rule.max_starts = 0)
+              AND (rule.queue = '' OR rule.queue = next.queue)
+              AND (rule.task = '' OR rule.task = next.task))"
+    };
+}
+
+/// The next ten thousand ready jobs, and which of them are stuck: no index tells these from a long queue's
+/// others, and a look that may have to go through all of them would not end in time. Ready and parked jobs
+/// stand in two indexes.
+static NEXT_READY: Statement = Statement::new(
+    concat!(
+        "WITH next AS MATERIALIZED (
+        SELECT id, queue, task, ~priority AS rank, delayed
+        FROM minion.jobs
+        WHERE state = 'inactive' AND parked_until IS NULL
+          AND (queue, task, ~priority, id) > ($3, $4, $5, $6)
+        ORDER BY queue, task, ~priority, id
+        LIMIT 10000
+    )
+    SELECT id, queue, task, rank, (delayed < ($1 - $2) AND ",
+        unhindered!(),
+        ")
+    FROM next"
+    ),
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+    ],
+)
+.in_index_order();
+
+static NEXT_PARKED: Statement = Statement::new(
+    concat!(
+        "WITH next AS MATERIALIZED (
+        SELECT id, queue, task, parked_until, delayed
+        FROM minion.jobs
+        WHERE state = 'inactive' AND parked_until IS NOT NULL
+          AND (queue, task, parked_until, id) > ($3, $4, $5, $6)
+        ORDER BY queue, task, parked_until, id
+        LIMIT 10000
+    )
+    SELECT id, queue, task, parked_until, (delayed < ($1 - $2) AND ",
+        unhindered!(),
+        ")
+    FROM next"
+    ),
+    &[
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+    ],
+)
+.in_index_order();
+
+static FAIL_STUCK: Statement = Statement::new(
+    "UPDATE minion.jobs
+    SET state = 'failed', finished = $1, parked_until = NULL, waits_for = NULL,
+        result = '\"Job appears stuck in queue\"'
+    WHERE id = ANY (ARRAY(
+        SELECT id
+        FROM minion.jobs
+        WHERE id = ANY ($2) AND state = $3::minion.job_state AND delayed < ($1 - $4)
+        ORDER BY id
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::INTERVALOID],
+);
+
+/// Puts every job whose time has come where it belongs, whatever its lane: a worker that claims inside of
+/// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
+pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
+    let mut lanes = job::all_due(call.session, call.now)?.into_iter().peekable();
+    while let Some(lane) = lanes.next() {
+        let (mut place, mut from) = (Place::default(), (Timestamp(i64::MIN), i64::MIN));
+        let find = |most| {
+            let rows = lane.next_due(call.session, call.now, from, most + 1)?;
+            let found = place.next(&rows, most);
+            if let Some(&id) = found.ids.last() {
+                let due = rows.get(rows.count() - 1, 2).expect("the index range excludes NULL");
+                from = (due, id);
+            }
+            Ok(found)
+        };
+        let put = |ids| job::place_parked(call.session, call.now, ids);
+        walk(call, budget, "job", find, put)?;
+        if lanes.peek().is_some() && !budget.goes_on() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the parked jobs where they belong that a write without triggers has left hidden at a wrong place.
+pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
+    let mut place = ParkedPlace::FIRST;
+    let find = |_| {
+        job::next_parked(call.session, call.now, &mut place).map(|rows| Found::marked(&rows, 5))
+    };
+    let put = |ids| job::place_parked(call.session, call.now, ids);
+    walk(call, budget, "job", find, put).map(drop)
+}
+
+/// Removes what has expired.
+pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
+    let (mut place, mut expires, mut last) = (Place::default(), Timestamp(i64::MIN), i64::MIN);
+    let find = |most| {
+        let params = params![call.now, expires, last];
+        let rows = call.session.run_at_most(&FIND_EXPIRED, params, most + 1)?;
+        let found = place.next(&rows, most);
+        if let Some(&id) = found.ids.last() {
+            last = id;
+            expires = rows.get(rows.count() - 1, 2).expect("the comparison excludes NULL");
+        }
+        Ok(found)
+    };
+    did.jobs_expired += walk(call, budget, "job", find, |ids| {
+        Ok(call.session.run(&REMOVE_EXPIRED, params![call.now, ids, "inactive"])?.count())
+    })?;
+    Ok(())
+}
+
+/// Fails the jobs that nobody has claimed for minion.stuck_after.
+pub fn fail_stuck(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
+    // Not with an older version of the extension: there is nothing that could tell what is paused.
+    if invalidation::exist() {
+        did.jobs_stuck += stuck_of(call, &budget.half(), &NEXT_READY, i32::MIN)?;
+        did.jobs_stuck += stuck_of(call, budget, &NEXT_PARKED, Timestamp(i64::MIN))?;
+    }
+    Ok(())
+}
+
+fn stuck_of<T>(call: &Call, budget: &Budget, next: &Statement, before_all: T) -> Result<i64, Error>
+where
+    T: pgrx::FromDatum + pgrx::IntoDatum + Copy,
+{
+    let after = settings::stuck_after();
+    let (mut queue, mut task, mut third, mut last) =
+        (String::new(), String::new(), before_all, i64::MIN);
+    let find = |_| {
+        let params = params![call.now, after, queue.as_str(), task.as_str(), third, last];
+        let rows = call.session.run(next, params)?;
+        if let Some(row) = rows.count().checked_sub(1) {
+            last = rows.get(row, 1).expect("id is NOT NULL");
+            queue = rows.get(row, 2).expect("queue is NOT NULL");
+            task = rows.get(row, 3).expect("task is NOT NULL");
+            third = rows.get(row, 4).expect("NOT NULL in this index");
+        }
+        Ok(Found::marked(&rows, 5))
+    };
+    walk(call, budget, "job", find, |ids| {
+        Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
+    })
+}

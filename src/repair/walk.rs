@@ -1,0 +1,88 @@
+//! A walk over rows that something is to be done with: batch by batch, as long as the time lasts, and around
+//! those that it can't be done with.
+
+use super::Call;
+use super::budget::{Budget, MOST};
+use crate::error::Error;
+use crate::statement::{Rows, check_for_interrupts, clock, guarded, spare};
+
+/// The next rows of a walk.
+pub struct Found {
+    pub ids: Vec<i64>,
+    /// There are none behind them.
+    pub is_last: bool,
+}
+
+impl Found {
+    /// Of all that a look for [`MOST`] rows came across, those that a column says are meant.
+    pub fn marked(rows: &Rows, column: i32) -> Self {
+        let is_meant = |row: &usize| rows.get(*row, column) == Some(true);
+        let ids = (0..rows.count()).filter(is_meant).filter_map(|row| rows.get(row, 1)).collect();
+        Self { ids, is_last: rows.count() < MOST }
+    }
+}
+
+/// Where a walk in index order is. Looks begin at the last row and not behind it, so that the first row of
+/// all needs no place before it; hence they ask for one row more than they need.
+#[derive(Default)]
+pub struct Place(Option<i64>);
+
+impl Place {
+    /// What a look for one more than `most` rows has found; their ids are its first column.
+    pub fn next(&mut self, rows: &Rows, most: usize) -> Found {
+        let mut ids: Vec<i64> = rows.column(1);
+        let is_last = ids.len() <= most;
+        ids.retain(|id| Some(*id) != self.0);
+        self.0 = ids.last().copied().or(self.0);
+        Found { ids, is_last }
+    }
+}
+
+/// Hands what `find` finds to `work`, so many rows at a time as fit into the time, and adds up what that has
+/// done. `find` locks nothing: `work` does that in its guard, for a row that is locked outside of a
+/// subtransaction and changed inside of it costs a multixact. A batch that fails is put by, and seen to when all
+/// others are done: what can't be done with some rows holds up no others, however many they are. `what` is such
+/// as "job".
+pub fn walk(
+    call: &Call,
+    budget: &Budget,
+    what: &str,
+    mut find: impl FnMut(usize) -> Result<Found, Error>,
+    mut work: impl FnMut(Vec<i64>) -> Result<usize, Error>,
+) -> Result<i64, Error> {
+    let mut done = 0;
+    let mut failed = Vec::new();
+    let mut size = 1;
+    'all: loop {
+        let found = find(size)?;
+        let mut rest = found.ids.as_slice();
+        loop {
+            let (batch, others) = rest.split_at(size.min(rest.len()));
+            let began = clock();
+            if !batch.is_empty() {
+                match guarded(|| work(batch.to_vec())) {
+                    Ok(count) => done += count,
+                    Err(_) => failed.push(batch.to_vec()),
+                }
+            }
+            rest = others;
+            if rest.is_empty() && found.is_last {
+                break 'all;
+            }
+            if !budget.goes_on() {
+                break 'all;
+            }
+            size = budget.next_size(size, began);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        check_for_interrupts();
+    }
+    if !failed.is_empty() {
+        let budget = budget.half();
+        done += spare(what, failed, || budget.goes_on(), &mut work);
+    }
+    call.has_done(done);
+    Ok(done as i64)
+}
