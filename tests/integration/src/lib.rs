@@ -7,11 +7,11 @@ pub mod heads;
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
+use std::{env, fs, process, thread};
 
 /// Longer than anything here takes, so that a test that hangs fails instead.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,16 +38,29 @@ impl Database {
         Self { name }
     }
 
+    /// One with an older version of the extension, whose script is frozen.
+    pub fn of_version(version: &str) -> Self {
+        let database = Self::empty();
+        let (name, place) = (script_name(version), extension_directory());
+        // A script that another test reads meanwhile is there as a whole.
+        let copy = place.join(format!("{name}.{}", database.name));
+        fs::copy(frozen_directory().join(&name), &copy)
+            .and_then(|_| fs::rename(&copy, place.join(&name)))
+            .unwrap_or_else(|error| panic!("{name} into {}: {error}", place.display()));
+        let create = format!("CREATE EXTENSION minion VERSION '{version}'");
+        database.connect().batch_execute(&create).unwrap();
+        database
+    }
+
     pub fn connect(&self) -> Client {
         connect(&self.name)
     }
 
-    /// A client that hands what the server says to `notice`.
-    pub fn connect_with_notices(
-        &self,
-        notice: impl Fn(postgres::error::DbError) + Send + Sync + 'static,
-    ) -> Client {
-        config(&self.name).notice_callback(notice).connect(NoTls).unwrap()
+    /// With settings of its own.
+    pub fn connect_with(&self, set: impl FnOnce(&mut Config)) -> Client {
+        let mut config = config(&self.name);
+        set(&mut config);
+        config.connect(NoTls).unwrap()
     }
 
     /// For a server that may be down.
@@ -151,6 +164,15 @@ pub fn extension_directory() -> PathBuf {
     let output = Command::new(bin().join("pg_config")).arg("--sharedir").output().unwrap();
     let directory = String::from_utf8(output.stdout).expect("a path in UTF-8");
     PathBuf::from(directory.trim_end()).join("extension")
+}
+
+/// Where the scripts of all versions are kept.
+pub fn frozen_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../upgrade")
+}
+
+pub fn script_name(version: &str) -> String {
+    format!("minion--{version}.sql")
 }
 
 /// Where the server's programs are.

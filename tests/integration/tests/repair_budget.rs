@@ -113,7 +113,9 @@ fn jobs_that_can_not_be_removed_hold_up_no_others_and_few_of_them_are_named() {
         let count = move |notice: postgres::error::DbError| {
             warnings.lock().unwrap().push(notice.message().to_owned());
         };
-        database.connect_with_notices(count)
+        database.connect_with(|config| {
+            config.notice_callback(count);
+        })
     };
     client.execute(OLD, &[&1i64, &4_000i64]).unwrap();
     // All of the oldest, and every tenth of the others.

@@ -2,19 +2,12 @@
 //! what a fresh install of the current version makes, and SQL must not change without a new version.
 
 use integration::{
-    Ask, Database, contents, extension_directory, fill_with_everything, goes_on_working, program,
+    Ask, Database, contents, extension_directory, fill_with_everything, frozen_directory,
+    goes_on_working, program, script_name,
 };
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn frozen_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../upgrade")
-}
-
-fn script_name(version: &str) -> String {
-    format!("minion--{version}.sql")
-}
+use std::path::Path;
 
 /// The version that CREATE EXTENSION minion installs.
 fn current() -> String {
@@ -98,16 +91,6 @@ fn schema(database: &Database) -> Vec<String> {
     sql.chain(objects.lines()).map(str::to_owned).chain(dumped).collect()
 }
 
-/// Puts a frozen script where the server looks for it.
-fn offer(version: &str) {
-    let (name, place) = (script_name(version), extension_directory());
-    // Another test may be reading it.
-    let new = place.join(format!("{name}.{:?}", std::thread::current().id()));
-    fs::copy(frozen_directory().join(&name), &new)
-        .and_then(|_| fs::rename(&new, place.join(&name)))
-        .unwrap_or_else(|error| panic!("{name} into {}: {error}", place.display()));
-}
-
 /// Rows without the columns that they did not have before.
 fn without_new(mut after: Vec<Value>, before: &[Value]) -> Vec<Value> {
     for (row, old) in after.iter_mut().zip(before) {
@@ -122,10 +105,8 @@ fn without_new(mut after: Vec<Value>, before: &[Value]) -> Vec<Value> {
 fn an_upgrade_from_any_version_makes_what_an_install_makes_and_keeps_the_jobs() {
     let expected = schema(&Database::new());
     for version in older() {
-        offer(&version);
-        let database = Database::empty();
+        let database = Database::of_version(&version);
         let mut client = database.connect();
-        client.batch_execute(&format!("CREATE EXTENSION minion VERSION '{version}'")).unwrap();
         fill_with_everything(&mut client);
         let before = contents(&mut client);
         client.batch_execute("ALTER EXTENSION minion UPDATE").unwrap();
