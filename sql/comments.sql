@@ -112,7 +112,7 @@ COMMENT ON FUNCTION minion.schedule(
 'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
 A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
 name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
-timezone UTC: a name of pg_timezone_names; task and the others: as for enqueue(), for each job.
+timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00; task and the others: as for enqueue(), for each job.
 Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
 23514 for a value that the table does not take. Semantics: Minion''s schedule.';
 
@@ -132,12 +132,13 @@ Semantics: Minion''s list_schedules.';
 
 COMMENT ON FUNCTION minion.dispatch_schedules() IS
 'Enqueues one job for each schedule whose next run has come, however many were missed, and returns which; call it about once a minute.
-One call at a time does it, others return at once, without rows. A schedule whose row has an invalid expression or time zone is passed over with a WARNING.
+One call at a time does it, others return at once, without rows. A schedule that can''t run (its expression, its time zone, a trigger in its job''s way) is passed over with a
+WARNING, and stays due. One whose unique_key another transaction is about to take or to give back has its turn the next time.
 Semantics: Minion''s dispatch_schedules.';
 
 COMMENT ON FUNCTION minion.next_run(text, timestamptz, text) IS
 'The first time after another at which a cron expression runs, for trying one out.
-cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names. A time that a change of the clock skips runs right after it,
+cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00. A time that a change of the clock skips runs right after it,
 one that it repeats runs once; where the hour is * or */n, real time counts, and such times are left out or run twice.
 Raises 22023 for an expression that is invalid or matches no time within five years, for an unknown time zone and an infinite time, 22004 for NULL.';
 
@@ -370,7 +371,7 @@ COMMENT ON TABLE minion.schedules IS
 COMMENT ON COLUMN minion.schedules.id IS 'Kept when the schedule of that name is changed.';
 COMMENT ON COLUMN minion.schedules.created IS 'When it was first set up.';
 COMMENT ON COLUMN minion.schedules.last_run IS 'When it last enqueued a job.';
-COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due.';
+COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due. repair() works it out again if it is infinite or more than five years ahead, or if last_run lies in the future.';
 COMMENT ON COLUMN minion.schedules.last_job IS 'The job that it enqueued last.';
 COMMENT ON COLUMN minion.schedules.expire IS 'The expire of its jobs; NULL: they never expire.';
 COMMENT ON COLUMN minion.schedules.priority IS 'The priority of its jobs.';
@@ -379,13 +380,15 @@ COMMENT ON COLUMN minion.schedules.paused IS 'Whether it is left alone when it i
 COMMENT ON COLUMN minion.schedules.lax IS 'The lax of its jobs.';
 COMMENT ON COLUMN minion.schedules.name IS 'Its name; there is one schedule of each.';
 COMMENT ON COLUMN minion.schedules.cron IS 'When to run, as a cron expression of five fields.';
-COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in.';
+COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in: a name of pg_timezone_names or an offset such as +02:00.';
 COMMENT ON COLUMN minion.schedules.queue IS 'The queue of its jobs.';
 COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
 COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
 COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
 COMMENT ON COLUMN minion.schedules.unique_key IS 'The unique_key of its jobs: while one is inactive or active, there is no second one.';
 COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
+COMMENT ON CONSTRAINT schedules_expire_has_0_to_10000_years ON minion.schedules IS 'What can be added to the clock, and be waited for.';
+COMMENT ON CONSTRAINT schedules_unique_key_has_1_to_1000_bytes ON minion.schedules IS 'Keys are index keys, and short.';
 
 -- Pausing and limits
 

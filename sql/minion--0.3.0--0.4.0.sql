@@ -2,6 +2,39 @@
 
 -- Schedules, time zones.
 
+-- As dispatch_schedules(): schedules before jobs, and the schedules as nobody changes them any more.
+LOCK TABLE minion.schedules;
+CREATE FUNCTION minion.upgrade_schedules() RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'upgrade_schedules_wrapper';
+SELECT minion.upgrade_schedules();
+DROP FUNCTION minion.upgrade_schedules();
+ALTER TABLE minion.schedules
+    ADD CONSTRAINT schedules_expire_has_0_to_10000_years CHECK (expire BETWEEN '0' AND '10000 years'),
+    ADD CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000);
+
+COMMENT ON FUNCTION minion.schedule(
+    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text
+) IS
+'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
+A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
+name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
+timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00; task and the others: as for enqueue(), for each job.
+Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
+23514 for a value that the table does not take. Semantics: Minion''s schedule.';
+COMMENT ON FUNCTION minion.dispatch_schedules() IS
+'Enqueues one job for each schedule whose next run has come, however many were missed, and returns which; call it about once a minute.
+One call at a time does it, others return at once, without rows. A schedule that can''t run (its expression, its time zone, a trigger in its job''s way) is passed over with a
+WARNING, and stays due. One whose unique_key another transaction is about to take or to give back has its turn the next time.
+Semantics: Minion''s dispatch_schedules.';
+COMMENT ON FUNCTION minion.next_run(text, timestamptz, text) IS
+'The first time after another at which a cron expression runs, for trying one out.
+cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00. A time that a change of the clock skips runs right after it,
+one that it repeats runs once; where the hour is * or */n, real time counts, and such times are left out or run twice.
+Raises 22023 for an expression that is invalid or matches no time within five years, for an unknown time zone and an infinite time, 22004 for NULL.';
+COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due. repair() works it out again if it is infinite or more than five years ahead, or if last_run lies in the future.';
+COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in: a name of pg_timezone_names or an offset such as +02:00.';
+COMMENT ON CONSTRAINT schedules_expire_has_0_to_10000_years ON minion.schedules IS 'What can be added to the clock, and be waited for.';
+COMMENT ON CONSTRAINT schedules_unique_key_has_1_to_1000_bytes ON minion.schedules IS 'Keys are index keys, and short.';
+
 -- Repair, and rows that make no sense.
 
 -- It has a column more, and keeps its owner and its rights.

@@ -150,7 +150,9 @@ CREATE TABLE minion.schedules (
     CONSTRAINT schedules_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
     CONSTRAINT schedules_args_is_array CHECK (jsonb_typeof(args) = 'array'),
     CONSTRAINT schedules_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
-    CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1)
+    CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1),
+    CONSTRAINT schedules_expire_has_0_to_10000_years CHECK (expire BETWEEN '0' AND '10000 years'),
+    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000)
 );
 
 ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;

@@ -8,8 +8,8 @@ const HOUR: i64 = 60;
 /// In minutes.
 const DAY: i64 = 24 * HOUR;
 const DAY_SECONDS: i64 = DAY * 60;
-/// How far a search goes: five years with two leap days.
-const FIVE_YEARS: i64 = (5 * 365 + 2) * DAY_SECONDS;
+/// How far a search goes, in seconds: five years with two leap days.
+pub const FIVE_YEARS: i64 = (5 * 365 + 2) * DAY_SECONDS;
 /// No zone's clock was ever put back by more than a day and a few hours.
 const LONGEST_REPETITION: i64 = 2 * DAY_SECONDS;
 /// Sums of the above and an instant in here cannot overflow.
@@ -33,7 +33,7 @@ pub struct Cron {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// One of day of month and day of week is enough, for neither begins with `*`.
+    /// One of day of month and day of week is enough, for neither is a bare `*`.
     either_day: bool,
     /// The hour begins with `*`: times that the clock skips are left out, repeated ones run again.
     follows_real_time: bool,
@@ -71,10 +71,19 @@ impl Cron {
             months: MONTHS.parse(month)?,
             // Sunday is 0 and 7.
             weekdays: WEEKDAYS.parse(weekday).map(|set| (set | set >> 7) & 0b111_1111)?,
-            // Like Vixie cron, which takes */2 for unrestricted too.
-            either_day: !day.starts_with('*') && !weekday.starts_with('*'),
+            either_day: day != "*" && weekday != "*",
             follows_real_time: hour.starts_with('*'),
         })
+    }
+
+    /// What versions before 0.4.0 took it for: like Vixie cron, which takes each day field that begins with
+    /// `*` for unrestricted, `*/2` too.
+    pub fn parse_by_0_3(text: &str) -> Result<Self, String> {
+        let mut fields = text.split_ascii_whitespace();
+        let days = [fields.nth(2), fields.nth(1)];
+        let starred = days.iter().flatten().any(|field| field.starts_with('*'));
+        let cron = Self::parse(text)?;
+        Ok(Self { either_day: cron.either_day && !starred, ..cron })
     }
 
     /// The first run strictly after an instant, None if there is none within five years.

@@ -81,6 +81,8 @@ pub enum Error {
     ScheduleTaken { name: String },
     /// Why a schedule that is due does not run.
     NotDispatched { name: String, error: Box<Error> },
+    /// What an upgrade has changed about a schedule.
+    Rewritten { name: String, column: &'static str, from: String, to: String },
     /// What a call that serves all goes on without; `what` is such as "job 5".
     PassedOver { what: String, failure: Failure },
     /// A row that was not written, and no error raised: only a trigger or a rule of a user's can do that.
@@ -136,6 +138,7 @@ impl Error {
             Self::NotDispatched { error, .. } => error.code(),
             Self::PassedOver { failure, .. } => failure.code,
             Self::Refused { .. } => ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+            Self::Rewritten { .. } => ERRCODE_WARNING,
             Self::KeyTaken { .. } | Self::ScheduleTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -161,6 +164,9 @@ impl Error {
             Self::NoFilter => "remove_jobs needs at least one filter".into(),
             Self::NotDispatched { name, error } => {
                 format!("schedule {} does not run: {}", excerpt(name), error.message())
+            }
+            Self::Rewritten { name, column, from, to } => {
+                format!("schedule {name}: {column} {from} is written {to} from now on")
             }
             Self::PassedOver { what, failure } => {
                 format!("{what} is passed over: {}", failure.message)
@@ -218,6 +224,10 @@ impl Error {
                 "To remove all jobs that are not active, say states => '{inactive,failed,finished}'."
             }
             Self::NotDispatched { error, .. } => error.hint(),
+            Self::Rewritten { .. } => {
+                "It means what it did. Programs that set the schedule up with minion.schedule() have to write \
+                 it so, too."
+            }
             Self::PassedOver { .. } => {
                 "All others are seen to. Change or remove what is in the way: its values, a trigger or a \
                  foreign key of yours."
@@ -226,7 +236,10 @@ impl Error {
                 "A BEFORE trigger has returned NULL, or a rule does something else instead; psql's \\d shows \
                  those of a table."
             }
-            Self::NoTimeZone { .. } => "Use a name such as 'Europe/Berlin' from pg_timezone_names.",
+            Self::NoTimeZone { .. } => {
+                "Use a name such as 'Europe/Berlin' from pg_timezone_names, or an offset from UTC with sign, \
+                 hours and minutes: '+02:00' is two hours ahead."
+            }
             Self::ScheduleTaken { .. } => "Row-level security may hide it; use another name.",
             Self::KeyTaken { .. } => "Try again, or look for the job that has the key.",
             Self::NoJob { .. } => {

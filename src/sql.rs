@@ -64,8 +64,8 @@ extension_sql_file!(
         schedule::unschedule,
         schedule::pause_schedule,
         schedule::resume_schedule,
-        schedule::dispatch_schedules,
-        schedule::next_run,
+        schedule::dispatch::dispatch_schedules,
+        schedule::time::next_run,
         lanes::lanes,
     ]
 );

@@ -16,7 +16,7 @@ mod parked;
 mod placing;
 mod take;
 pub mod triggers;
-mod unique;
+pub mod unique;
 
 pub use complete::fail;
 pub use lanes::all_due;

@@ -92,6 +92,14 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
     Err(Error::KeyTaken { key: excerpt(key) })
 }
 
+/// Whether [`insert`] would have to wait for somebody's transaction.
+pub fn is_undecided(session: &Session, now: Timestamp, key: &str) -> Result<bool, Error> {
+    match as_owner_of_jobs(|| holder(session, now, key))? {
+        Some(Holder { is_expired, .. }) if !is_expired => Ok(false),
+        _ => Ok(key::taken(key).is_some_and(|taken| taken.may_change())),
+    }
+}
+
 struct Holder {
     id: i64,
     is_expired: bool,

@@ -14,6 +14,7 @@ mod workers;
 
 use crate::error::Error;
 use crate::limit;
+use crate::schedule;
 use crate::statement::lock::{lock_to_write, try_lock_repair};
 use crate::statement::{Session, Timestamp, as_owner_of_jobs, clock, guarded, must_be_writable};
 use budget::Budget;
@@ -22,7 +23,9 @@ use pgrx::prelude::*;
 use std::cell::Cell;
 
 /// One after the other; each but the last has half of the time that is left.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
+    // Before any that touches a job, as dispatch_schedules does.
+    mend_schedules,
     workers::mend_ahead,
     workers::remove_silent,
     abandoned::fail,
@@ -60,6 +63,11 @@ struct Did {
     jobs_abandoned: i64,
     jobs_stuck: i64,
     more: bool,
+}
+
+fn mend_schedules(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {
+    call.has_done(schedule::mend(call.session, call.now)?);
+    Ok(())
 }
 
 fn recount_limits(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {

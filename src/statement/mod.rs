@@ -18,7 +18,7 @@ pub mod steer;
 mod time;
 pub mod trigger;
 pub mod value;
-mod version;
+pub mod version;
 pub mod zone;
 
 use crate::error::Error;

@@ -35,6 +35,8 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// PostgreSQL's 'infinity'.
     pub const INFINITY: Timestamp = Timestamp(i64::MAX);
+    /// PostgreSQL's '-infinity'.
+    pub const BEFORE_ALL: Timestamp = Timestamp(i64::MIN);
 
     /// For the caller of a function.
     pub fn shown(self) -> TimestampWithTimeZone {

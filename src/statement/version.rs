@@ -11,16 +11,25 @@ const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 /// The error for a library that was loaded before ALTER EXTENSION UPDATE. An older extension is fine: its
 /// functions stay in the library until it is updated too.
 pub fn check(session: &Session) -> Result<(), Error> {
-    let installed: Option<String> = match session.run(&INSTALLED, &[])? {
-        rows if rows.count() > 0 => rows.get(0, 1),
-        _ => None,
-    };
-    match installed {
+    match installed(session)? {
         Some(extension) if parts(&extension) > parts(LIBRARY) => {
             Err(Error::OldLibrary { library: LIBRARY, extension })
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the extension's SQL is of a version, or of a later one.
+pub fn has_reached(version: &str) -> Result<bool, Error> {
+    let installed = Session::with(installed)?;
+    Ok(installed.is_none_or(|extension| parts(&extension) >= parts(version)))
+}
+
+fn installed(session: &Session) -> Result<Option<String>, Error> {
+    Ok(match session.run(&INSTALLED, &[])? {
+        rows if rows.count() > 0 => rows.get(0, 1),
+        _ => None,
+    })
 }
 
 fn parts(version: &str) -> Vec<u32> {

@@ -328,16 +328,56 @@ fn either_day_is_enough_if_both_are_restricted() {
 }
 
 #[test]
-fn both_days_must_match_if_one_begins_with_a_star() {
+fn both_days_must_match_if_one_is_a_bare_star() {
     assert_eq!(
         runs_in_utc("0 0 * * 0", "2026-05-12 00:00"),
         ["2026-05-17 00:00", "2026-05-24 00:00"]
     );
     assert_eq!(runs_in_utc("0 0 1 * *", "2026-05-12 00:00"), ["2026-06-01 00:00"]);
+    assert_eq!(runs_in_utc("0 0 * * *", "2026-05-12 00:00"), ["2026-05-13 00:00"]);
+}
+
+#[test]
+fn a_day_field_is_restricted_by_all_but_a_bare_star() {
+    assert_eq!(runs_in_utc("* 6 8 11 */4", "2026-04-28 00:51"), ["2026-11-01 06:00"]);
+    assert_eq!(
+        runs("*/32 * 8 * */5", "UTC", "2025-09-19 07:07:07+00:00"),
+        ["2025-09-19 07:32:00+00:00"]
+    );
+    // Odd days and Mondays: the 18th is one.
+    assert_eq!(
+        runs_in_utc("0 0 */2 * 1", "2026-05-16 00:00"),
+        ["2026-05-17 00:00", "2026-05-18 00:00", "2026-05-19 00:00"]
+    );
+    for restriction in ["*/1", "*,5", "5,*", "1-31", "*/31,*"] {
+        let cron = format!("0 0 {restriction} * 1");
+        let [run] = runs_in_utc(&cron, "2026-05-12 00:00");
+        assert_eq!(run, "2026-05-13 00:00", "{cron}");
+    }
+    for restriction in ["*/1", "*,5", "0-7", "*/7,*"] {
+        let cron = format!("0 0 1 * {restriction}");
+        let [run] = runs_in_utc(&cron, "2026-05-12 00:00");
+        assert_eq!(run, "2026-05-13 00:00", "{cron}");
+    }
+}
+
+#[test]
+fn what_an_older_version_meant_is_still_known() {
+    let starred = ["0 0 */2 * 1", "0 0 1 * */2", "0 0 *,5 * 1", "0 0 */2 * */2"];
+    for text in starred {
+        let old = Cron::parse_by_0_3(text).unwrap();
+        assert_ne!(old, parsed(text), "{text}");
+    }
+    for text in
+        ["0 0 * * 1", "0 0 1 * *", "0 0 1 * 1", "*/5 */5 1-31 */5 1", "0 0 * * */2", "@weekly"]
+    {
+        assert_eq!(Cron::parse_by_0_3(text), Ok(parsed(text)), "{text}");
+    }
+    assert_eq!(Cron::parse_by_0_3("61 * * * *"), Cron::parse("61 * * * *"));
     // Mondays of odd days: the 18th is none.
-    assert_eq!(runs_in_utc("0 0 */2 * 1", "2026-05-12 00:00"), ["2026-05-25 00:00"]);
-    // Sunday, Tuesday, Thursday or Saturday, and the first.
-    assert_eq!(runs_in_utc("0 0 1 * */2", "2026-05-12 00:00"), ["2026-08-01 00:00"]);
+    let old = Cron::parse_by_0_3("0 0 */2 * 1").unwrap();
+    let run = old.next(instant("2026-05-12 00:00:00+00:00"), Place::named("UTC"));
+    assert_eq!(run, Some(instant("2026-05-25 00:00:00+00:00")));
 }
 
 #[test]
@@ -590,7 +630,7 @@ fn matches([minute, hour, day, month, weekday]: &[RandomField; 5], civil: i64) -
     let sunday = weekday.values.contains(&7) && time.weekday() == chrono::Weekday::Sun;
     let by_week = sunday || weekday.values.contains(&time.weekday().num_days_from_sunday());
     let by_month = day.values.contains(&time.day());
-    let both = day.text.starts_with('*') || weekday.text.starts_with('*');
+    let both = day.text == "*" || weekday.text == "*";
     hour.values.contains(&time.hour())
         && month.values.contains(&time.month())
         && if both { by_month && by_week } else { by_month || by_week }

@@ -130,10 +130,8 @@ fn an_upgrade_from_any_version_makes_what_an_install_makes_and_keeps_the_jobs() 
 
 #[test]
 fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_repair() {
-    offer("0.3.0");
-    let database = Database::empty();
+    let database = Database::of_version("0.3.0");
     let mut client = database.connect();
-    client.batch_execute("CREATE EXTENSION minion VERSION '0.3.0'").unwrap();
     // Roles are the cluster's.
     let role = format!("{}_operator", database.name);
     client

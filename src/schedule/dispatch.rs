@@ -1,0 +1,117 @@
+//! dispatch_schedules: a job for each schedule whose time has come.
+
+use super::time::{Rules, next_time};
+use crate::error::{Error, excerpt};
+use crate::job::argument::given;
+use crate::job::enqueue::NewJob;
+use crate::job::unique;
+use crate::statement::lock::{lock_to_write, try_lock_dispatch};
+use crate::statement::value::BigintArray;
+use crate::statement::{
+    Rows, Session, Statement, Timestamp, check_for_interrupts, clock, guarded, params,
+};
+use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// One that somebody is changing has its turn the next time.
+static DUE: Statement = Statement::new(
+    "SELECT id, name, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes, unique_key
+    FROM minion.schedules
+    WHERE next_run <= $1 AND NOT paused
+    ORDER BY next_run, id
+    FOR UPDATE SKIP LOCKED",
+    &[pg_sys::TIMESTAMPTZOID],
+);
+
+static RAN: Statement = Statement::new(
+    "UPDATE minion.schedules SET last_job = $2, last_run = $3, next_run = $4 WHERE id = $1",
+    &[pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// What became of a schedule that is due.
+enum Turn {
+    Ran(i64),
+    /// Its key depends on a transaction that is not over; nobody waits for that.
+    Later,
+    Never(Error),
+}
+
+/// Enqueues a job for each schedule whose time has come, one however many times were missed, and returns
+/// which. One dispatcher at a time: another gets no rows at once. Call it now and then, about once a minute.
+///
+/// A schedule that can't run is passed over with a WARNING and stays due, so that it runs as soon as what is in
+/// its way is gone. Semantics: Minion's `dispatch_schedules`.
+#[pg_extern]
+#[allow(clippy::type_complexity)]
+fn dispatch_schedules() -> Result<
+    TableIterator<'static, (name!(id, i64), name!(name, String), name!(job, i64))>,
+    ErrorReport,
+> {
+    let rules = Rules::in_force()?;
+    let ran = Session::with(|session| {
+        if !try_lock_dispatch() {
+            return Ok(Vec::new());
+        }
+        lock_to_write(c"schedules");
+        lock_to_write(c"jobs");
+        let now = clock();
+        let due = session.run(&DUE, params![now])?;
+        let mut ran = Vec::new();
+        for row in 0..due.count() {
+            check_for_interrupts();
+            let id = given("id", due.get(row, 1))?;
+            let name: String = given("name", due.get(row, 2))?;
+            match guarded(|| run(session, rules, now, &due, row)) {
+                Ok(Turn::Ran(job)) => ran.push((id, name, job)),
+                Ok(Turn::Later) => {}
+                Ok(Turn::Never(error)) => {
+                    Error::NotDispatched { name, error: Box::new(error) }.warn();
+                }
+                Err(failure) => {
+                    let what = format!("schedule {}", excerpt(&name));
+                    Error::PassedOver { what, failure }.warn();
+                }
+            }
+        }
+        Ok(ran)
+    })?;
+    Ok(TableIterator::new(ran))
+}
+
+fn run(
+    session: &Session,
+    rules: Rules,
+    now: Timestamp,
+    due: &Rows,
+    row: usize,
+) -> Result<Turn, Error> {
+    let id: i64 = given("id", due.get(row, 1))?;
+    let cron: &str = given("cron", due.get(row, 3))?;
+    let next = match next_time(rules, cron, given("timezone", due.get(row, 4))?, now) {
+        Ok(next) => next,
+        Err(error) => return Ok(Turn::Never(error)),
+    };
+    let job = NewJob {
+        task: given("task", due.get(row, 5))?,
+        args: given("args", due.get(row, 6))?,
+        queue: given("queue", due.get(row, 7))?,
+        priority: given("priority", due.get(row, 8))?,
+        delay: Interval::from_micros(0),
+        expire: due.get(row, 9),
+        attempts: given("attempts", due.get(row, 10))?,
+        parents: BigintArray::from(Vec::new()),
+        lax: given("lax", due.get(row, 11))?,
+        notes: given("notes", due.get(row, 12))?,
+        unique_key: due.get(row, 13),
+    };
+    if let Some(key) = job.unique_key
+        && unique::is_undecided(session, now, key)?
+    {
+        return Ok(Turn::Later);
+    }
+    let job = job.insert(session, now)?;
+    // Else there would be a job with each dispatch.
+    session.run(&RAN, params![id, job, now, next])?.written("schedules")?;
+    Ok(Turn::Ran(job))
+}
