@@ -247,8 +247,8 @@ BEGIN ATOMIC
         coalesce(counts.delayed, 0),
         -- Infinite times, which some servers do not subtract, are taken for the ends of what is finite.
         CASE WHEN counts.oldest IS NOT NULL
-            THEN clock_timestamp()
-                - LEAST(GREATEST(counts.oldest, '4713-01-01 00:00:00+00 BC'), clock_timestamp())
+            THEN GREATEST('0', clock_timestamp()
+                - LEAST(GREATEST(counts.oldest, '4713-01-01 00:00:00+00 BC'), clock_timestamp()))
         END
     FROM minion.queue_counts() AS counts
     FULL JOIN minion.paused_queues AS paused ON paused.queue = counts.queue

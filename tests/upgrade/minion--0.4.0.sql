@@ -7,6 +7,67 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/sql.rs:6
+-- bootstrap
+-- Whose schema it is: what is in it, and what others may put there later, runs with the rights of whoever calls
+-- minion's functions. So nothing that somebody else has made is adopted. pg_dump emits CREATE SCHEMA and
+-- ALTER SCHEMA … OWNER TO before CREATE EXTENSION: a schema that is there is no fault by itself.
+DO $$
+DECLARE
+    -- Operators, too, are looked for in the path, in which the schema stands.
+    path text := pg_catalog.current_setting('search_path');
+    safe text := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    own oid := pg_catalog.to_regnamespace('minion')::oid;
+    owner name;
+    others text;
+    found text;
+BEGIN
+    SELECT role.rolname INTO owner
+    FROM pg_catalog.pg_namespace AS namespace
+    JOIN pg_catalog.pg_roles AS role ON role.oid = namespace.nspowner
+    WHERE namespace.oid = own AND NOT role.rolsuper AND role.rolname <> current_user;
+    IF owner IS NOT NULL THEN
+        RAISE EXCEPTION 'schema minion belongs to role %, who is no superuser', owner
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'If nobody needs it, DROP SCHEMA minion; if it is empty, ALTER SCHEMA minion OWNER TO CURRENT_USER does.';
+    END IF;
+
+    SELECT pg_catalog.string_agg(coalesce(pg_catalog.quote_ident(role.rolname), 'PUBLIC'), ', ' ORDER BY role.rolname)
+    INTO others
+    FROM pg_catalog.pg_namespace AS namespace
+    CROSS JOIN LATERAL pg_catalog.aclexplode(namespace.nspacl) AS acl
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = acl.grantee
+    WHERE namespace.oid = own AND acl.privilege_type = 'CREATE' AND acl.grantee <> namespace.nspowner
+      AND (acl.grantee = 0 OR NOT role.rolsuper AND role.rolname <> current_user);
+    IF others IS NOT NULL THEN
+        RAISE EXCEPTION 'others may create objects in schema minion: %', others
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = pg_catalog.format('REVOKE CREATE ON SCHEMA minion FROM %s; and look at what they have put there.', others);
+    END IF;
+
+    SELECT pg_catalog.string_agg(object.type || ' ' || object.identity, ', ' ORDER BY object.type, object.identity)
+    INTO found
+    FROM (
+        SELECT object.type, object.identity
+        FROM pg_catalog.pg_depend AS depend
+        CROSS JOIN LATERAL pg_catalog.pg_identify_object(depend.classid, depend.objid, depend.objsubid) AS object
+        WHERE depend.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND depend.refobjid = own
+          AND object.schema = 'minion'
+        ORDER BY object.type, object.identity
+        LIMIT 5
+    ) AS object;
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'schema minion has objects that are not minion''s: %', found
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Drop them, or move them to another schema.';
+    END IF;
+
+    PERFORM pg_catalog.set_config('search_path', path, true);
+END
+$$;
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/job/outcome.rs:23
 -- minion::job::outcome::await_job
 CREATE  FUNCTION "await_job"(
@@ -18,7 +79,7 @@ AS 'MODULE_PATHNAME', 'await_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:165
+-- src/job/complete.rs:167
 -- minion::job::complete::backoff
 CREATE  FUNCTION "backoff"(
 	"retries" INT /* Option < i32 > */
@@ -29,7 +90,7 @@ AS 'MODULE_PATHNAME', 'backoff_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:148
+-- src/worker.rs:186
 -- minion::worker::broadcast
 CREATE  FUNCTION "broadcast"(
 	"command" TEXT, /* Option < & str > */
@@ -41,7 +102,7 @@ AS 'MODULE_PATHNAME', 'broadcast_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:172
+-- src/job/change.rs:173
 -- minion::job::change::cancel_job
 CREATE  FUNCTION "cancel_job"(
 	"id" bigint /* Option < i64 > */
@@ -72,8 +133,8 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:205
--- minion::schedule::dispatch_schedules
+-- src/schedule/dispatch.rs:45
+-- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
 	"name" TEXT,  /* String */
@@ -112,7 +173,7 @@ AS 'MODULE_PATHNAME', 'enqueue_unique_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue_many.rs:300
+-- src/job/enqueue_many.rs:309
 -- minion::job::enqueue_many::enqueue_many
 CREATE  FUNCTION "enqueue_many"(
 	"jobs" jsonb /* Option < Jsonb > */
@@ -122,7 +183,7 @@ AS 'MODULE_PATHNAME', 'enqueue_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:134
+-- src/job/complete.rs:136
 -- minion::job::complete::fail_job
 CREATE  FUNCTION "fail_job"(
 	"id" bigint, /* Option < i64 > */
@@ -135,7 +196,7 @@ AS 'MODULE_PATHNAME', 'fail_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:77
+-- src/job/complete.rs:79
 -- minion::job::complete::finish_job
 CREATE  FUNCTION "finish_job"(
 	"id" bigint, /* Option < i64 > */
@@ -147,7 +208,7 @@ AS 'MODULE_PATHNAME', 'finish_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:96
+-- src/job/complete.rs:98
 -- minion::job::complete::finish_jobs
 CREATE  FUNCTION "finish_jobs"(
 	"ids" bigint[], /* Option < BigintArray > */
@@ -202,7 +263,7 @@ AS 'MODULE_PATHNAME', 'is_object_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:6
+-- src/sql.rs:7
 -- requires:
 --   job::argument::is_name
 --   job::argument::is_array
@@ -360,7 +421,9 @@ CREATE TABLE minion.schedules (
     CONSTRAINT schedules_task_has_1_to_1000_bytes CHECK (octet_length(task) BETWEEN 1 AND 1000),
     CONSTRAINT schedules_args_is_array CHECK (jsonb_typeof(args) = 'array'),
     CONSTRAINT schedules_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
-    CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1)
+    CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1),
+    CONSTRAINT schedules_expire_has_0_to_10000_years CHECK (expire BETWEEN '0' AND '10000 years'),
+    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000)
 );
 
 ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;
@@ -379,7 +442,14 @@ CREATE TABLE minion.limit_rules (
     max_active int,
     max_starts int,
     per        interval,
-    CONSTRAINT limit_rules_pkey PRIMARY KEY (queue, task)
+    CONSTRAINT limit_rules_pkey PRIMARY KEY (queue, task),
+    CONSTRAINT limit_rules_names_something CHECK (queue <> '' OR task <> ''),
+    CONSTRAINT limit_rules_queue_has_at_most_1000_bytes CHECK (octet_length(queue) <= 1000),
+    CONSTRAINT limit_rules_task_has_at_most_1000_bytes CHECK (octet_length(task) <= 1000),
+    CONSTRAINT limit_rules_max_active_is_0_to_100000 CHECK (max_active BETWEEN 0 AND 100000),
+    CONSTRAINT limit_rules_max_starts_is_0_to_100000 CHECK (max_starts BETWEEN 0 AND 100000),
+    CONSTRAINT limit_rules_per_comes_with_max_starts CHECK ((per IS NULL) = (max_starts IS NULL)),
+    CONSTRAINT limit_rules_per_is_up_to_10000_years CHECK (per > '0' AND per <= '10000 years')
 );
 
 -- A claim takes one of these for each limit that its job is under, and locks it with SKIP LOCKED: so claims
@@ -423,7 +493,7 @@ SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:11
+-- src/sql.rs:12
 -- requires:
 --   tables
 
@@ -476,7 +546,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:345
+-- src/limit.rs:388
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -489,7 +559,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:324
+-- src/limit.rs:367
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -515,8 +585,8 @@ AS 'MODULE_PATHNAME', 'lock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:98
--- minion::schedule::next_run
+-- src/schedule/time.rs:68
+-- minion::schedule::time::next_run
 CREATE  FUNCTION "next_run"(
 	"cron" TEXT, /* Option < & str > */
 	"after" timestamp with time zone DEFAULT now(), /* Option < TimestampWithTimeZone > */
@@ -528,7 +598,7 @@ AS 'MODULE_PATHNAME', 'next_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:156
+-- src/job/change.rs:157
 -- minion::job::change::note
 CREATE  FUNCTION "note"(
 	"id" bigint, /* Option < i64 > */
@@ -539,7 +609,7 @@ AS 'MODULE_PATHNAME', 'note_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/queue.rs:58
+-- src/queue.rs:69
 -- minion::queue::pause_queue
 CREATE  FUNCTION "pause_queue"(
 	"queue" TEXT /* Option < & str > */
@@ -549,7 +619,7 @@ AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:182
+-- src/schedule.rs:144
 -- minion::schedule::pause_schedule
 CREATE  FUNCTION "pause_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -576,7 +646,7 @@ AS 'MODULE_PATHNAME', 'queue_counts_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:25
+-- src/sql.rs:26
 -- requires:
 --   tables
 --   counts::job_counts
@@ -709,7 +779,12 @@ CREATE FUNCTION minion.list_queues() RETURNS TABLE (
 BEGIN ATOMIC
     SELECT coalesce(counts.queue, paused.queue), paused.queue IS NOT NULL, coalesce(counts.inactive, 0),
         coalesce(counts.active, 0), coalesce(counts.failed, 0), coalesce(counts.finished, 0),
-        coalesce(counts.delayed, 0), clock_timestamp() - counts.oldest
+        coalesce(counts.delayed, 0),
+        -- Infinite times, which some servers do not subtract, are taken for the ends of what is finite.
+        CASE WHEN counts.oldest IS NOT NULL
+            THEN GREATEST('0', clock_timestamp()
+                - LEAST(GREATEST(counts.oldest, '4713-01-01 00:00:00+00 BC'), clock_timestamp()))
+        END
     FROM minion.queue_counts() AS counts
     FULL JOIN minion.paused_queues AS paused ON paused.queue = counts.queue
     ORDER BY coalesce(counts.queue, paused.queue);
@@ -811,8 +886,14 @@ BEGIN ATOMIC
         (SELECT count(*) FROM minion.locks AS lock WHERE lock.expires > clock.now),
         active.workers,
         counts.delayed,
-        (SELECT CASE WHEN given.is_called THEN given.last_value ELSE 0 END
-         FROM minion.jobs_id_seq AS given),
+        -- numeric, and within bounds: a sequence may be set to anything.
+        (SELECT CASE WHEN given.is_called
+            THEN least(greatest(
+                div(given.last_value::numeric - sequence.seqstart, sequence.seqincrement) + 1,
+                0), 9223372036854775807)::bigint
+            ELSE 0 END
+         FROM minion.jobs_id_seq AS given, pg_sequence AS sequence
+         WHERE sequence.seqrelid = 'minion.jobs_id_seq'::regclass),
         counts.failed,
         counts.finished,
         counts.inactive - (
@@ -824,7 +905,7 @@ BEGIN ATOMIC
          WHERE NOT EXISTS (
             SELECT FROM minion.jobs AS job WHERE job.state = 'active' AND job.worker = worker.id)),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE schedule.paused),
-        (SELECT count(*) FROM minion.schedules),
+        (SELECT count(*) FROM minion.schedules AS schedule WHERE NOT schedule.paused),
         clock.now - pg_postmaster_start_time(),
         (SELECT count(*) FROM minion.workers)
     FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
@@ -847,10 +928,12 @@ BEGIN ATOMIC
         SELECT date_bin('1 hour', job.finished, 'epoch') AS hour, 1 AS failed, 0 AS finished
         FROM minion.jobs AS job
         WHERE job.state = 'failed' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
       UNION ALL
         SELECT date_bin('1 hour', job.finished, 'epoch'), 0, 1
         FROM minion.jobs AS job
         WHERE job.state = 'finished' AND job.finished >= (SELECT span.begin FROM span)
+          AND job.finished < (SELECT span.begin + make_interval(hours => 24) FROM span)
     )
     SELECT hours.hour, coalesce(sum(ended.failed), 0), coalesce(sum(ended.finished), 0)
     FROM (
@@ -864,7 +947,7 @@ END;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:166
+-- src/worker.rs:204
 -- minion::worker::receive
 CREATE  FUNCTION "receive"(
 	"worker" bigint /* Option < i64 > */
@@ -874,7 +957,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:99
+-- src/worker.rs:125
 -- minion::worker::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
@@ -887,7 +970,7 @@ AS 'MODULE_PATHNAME', 'register_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:142
+-- src/job/change.rs:143
 -- minion::job::change::remove_job
 CREATE  FUNCTION "remove_job"(
 	"id" bigint /* Option < i64 > */
@@ -897,7 +980,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:188
+-- src/job/bulk.rs:190
 -- minion::job::bulk::remove_jobs
 -- requires:
 --   tables
@@ -915,18 +998,25 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair.rs:280
+-- src/repair/mod.rs:141
+-- minion::repair::repair
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/repair/mod.rs:112
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
 	"jobs_removed" bigint,  /* i64 */
 	"jobs_expired" bigint,  /* i64 */
 	"jobs_abandoned" bigint,  /* i64 */
-	"jobs_stuck" bigint  /* i64 */
+	"jobs_stuck" bigint,  /* i64 */
+	"more" bool  /* bool */
 )
-STRICT
+STRICT 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'repair_wrapper';
+AS 'MODULE_PATHNAME', 'repair_within_limit_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -940,7 +1030,7 @@ AS 'MODULE_PATHNAME', 'reset_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/queue.rs:67
+-- src/queue.rs:88
 -- minion::queue::resume_queue
 CREATE  FUNCTION "resume_queue"(
 	"queue" TEXT /* Option < & str > */
@@ -950,7 +1040,7 @@ AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:190
+-- src/schedule.rs:152
 -- minion::schedule::resume_schedule
 CREATE  FUNCTION "resume_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -960,7 +1050,7 @@ AS 'MODULE_PATHNAME', 'resume_schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:99
+-- src/job/change.rs:100
 -- minion::job::change::retry_job
 CREATE  FUNCTION "retry_job"(
 	"id" bigint, /* Option < i64 > */
@@ -978,7 +1068,7 @@ AS 'MODULE_PATHNAME', 'retry_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:160
+-- src/job/bulk.rs:162
 -- minion::job::bulk::retry_jobs
 -- requires:
 --   tables
@@ -996,7 +1086,7 @@ AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:123
+-- src/schedule.rs:81
 -- minion::schedule::schedule
 CREATE  FUNCTION "schedule"(
 	"name" TEXT, /* Option < & str > */
@@ -1027,7 +1117,7 @@ AS 'MODULE_PATHNAME', 'unlock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:137
+-- src/worker.rs:175
 -- minion::worker::unregister_worker
 CREATE  FUNCTION "unregister_worker"(
 	"id" bigint /* Option < i64 > */
@@ -1037,13 +1127,19 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:173
+-- src/schedule.rs:135
 -- minion::schedule::unschedule
 CREATE  FUNCTION "unschedule"(
 	"name" TEXT /* Option < & str > */
 ) RETURNS bool /* Result < bool, ErrorReport > */
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'unschedule_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/schedule/upgrade.rs:39
+-- minion::schedule::upgrade::upgrade_schedules
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1101,7 +1197,7 @@ CREATE FUNCTION "limits_changed"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:12
+-- src/sql.rs:13
 -- requires:
 --   place
 --   job::triggers::job_inserted
@@ -1140,7 +1236,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:30
+-- src/sql.rs:31
 -- requires:
 --   triggers
 --   readers
@@ -1164,7 +1260,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
 --   lock::lock
 --   lock::is_locked
 --   lock::unlock
---   repair::repair
+--   repair::repair_within_limit
 --   queue::reset
 --   queue::pause_queue
 --   queue::resume_queue
@@ -1174,8 +1270,8 @@ FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
 --   schedule::unschedule
 --   schedule::pause_schedule
 --   schedule::resume_schedule
---   schedule::dispatch_schedules
---   schedule::next_run
+--   schedule::dispatch::dispatch_schedules
+--   schedule::time::next_run
 --   lanes::lanes
 
 -- The manual inside the database: \df+ minion.*, \d+ minion.jobs, \dT+ minion.*, \di+ minion.*
@@ -1292,7 +1388,7 @@ COMMENT ON FUNCTION minion.schedule(
 'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
 A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
 name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
-timezone UTC: a name of pg_timezone_names; task and the others: as for enqueue(), for each job.
+timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00; task and the others: as for enqueue(), for each job.
 Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
 23514 for a value that the table does not take. Semantics: Minion''s schedule.';
 
@@ -1312,12 +1408,13 @@ Semantics: Minion''s list_schedules.';
 
 COMMENT ON FUNCTION minion.dispatch_schedules() IS
 'Enqueues one job for each schedule whose next run has come, however many were missed, and returns which; call it about once a minute.
-One call at a time does it, others return at once, without rows. A schedule whose row has an invalid expression or time zone is passed over with a WARNING.
+One call at a time does it, others return at once, without rows. A schedule that can''t run (its expression, its time zone, a trigger in its job''s way) is passed over with a
+WARNING, and stays due. One whose unique_key another transaction is about to take or to give back has its turn the next time.
 Semantics: Minion''s dispatch_schedules.';
 
 COMMENT ON FUNCTION minion.next_run(text, timestamptz, text) IS
 'The first time after another at which a cron expression runs, for trying one out.
-cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names. A time that a change of the clock skips runs right after it,
+cron: as for schedule(); after now(); timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00. A time that a change of the clock skips runs right after it,
 one that it repeats runs once; where the hour is * or */n, real time counts, and such times are left out or run twice.
 Raises 22023 for an expression that is invalid or matches no time within five years, for an unknown time zone and an infinite time, 22004 for NULL.';
 
@@ -1374,7 +1471,7 @@ skip 0, take 100: the page; names NULL (any): only these. Raises 2201X and 2201W
 COMMENT ON FUNCTION minion.stats() IS
 'The queue in numbers, as one row: jobs by state, delayed ones (also among inactive_jobs), workers with and without a job, locks, schedules,
 enqueued_jobs (ever; transactions that were rolled back count) and the server''s uptime. Expired jobs that never ran are not counted.
-Semantics: Minion''s stats.';
+schedules: those that are not paused; inactive_schedules: the paused ones. Semantics: Minion''s stats.';
 
 COMMENT ON FUNCTION minion.list_queues() IS
 'Lists the queues that have jobs or are paused, by name: whether they are paused, and how many jobs of each state they have;
@@ -1408,8 +1505,10 @@ COMMENT ON FUNCTION minion.repair() IS
 'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
 workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
-jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting.
-Failed jobs are never removed. One call at a time does it, others return zeros at once. Semantics: Minion''s repair.';
+jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
+more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
+What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
+return zeros at once. Semantics: Minion''s repair.';
 
 COMMENT ON FUNCTION minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]) IS
 'Internal: the ids of the jobs that list_jobs() is to list, for its page and its total.';
@@ -1421,14 +1520,14 @@ COMMENT ON FUNCTION minion.queue_counts() IS
 'Internal: how many jobs each queue has, and since when its oldest ready one could run, for list_queues().';
 
 COMMENT ON FUNCTION minion.lanes() IS
-'What shared memory knows of each lane, the jobs of one task in one queue, in all databases; no rows where minion is not in shared_preload_libraries.
+'What shared memory knows of each lane, the jobs of one task in one queue, and for members of pg_read_all_stats those of all databases; no rows where minion is not in shared_preload_libraries.
 priority, id: no job before this place in the order of claims is ready, NULL if not known; is_empty: none is ready at all; due: no parked job is due before;
 waiters: calls of dequeue() that sleep until it has a job; hits: claims that looked here; heals: how often the place was found too far on, and put right.
 A last row without names, if there is one: hits are the jobs that came to lanes for which minion.max_lanes left no room.';
 
 COMMENT ON FUNCTION minion.reset(text) IS
-'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, and ids start at 1 again) or locks; there is no default.
-Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';
+'Empties the queue, with no way back. scope: all (jobs, workers, locks and schedules, whose ids start anew, but for those of workers) or locks; there is no default.
+Stop the workers before: one that still works on job 1 of old may end the new job 1. Raises 22023 for any other scope, 22004 for NULL. Semantics: Minion''s reset.';
 
 -- Not for calling
 
@@ -1548,7 +1647,7 @@ COMMENT ON TABLE minion.schedules IS
 COMMENT ON COLUMN minion.schedules.id IS 'Kept when the schedule of that name is changed.';
 COMMENT ON COLUMN minion.schedules.created IS 'When it was first set up.';
 COMMENT ON COLUMN minion.schedules.last_run IS 'When it last enqueued a job.';
-COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due.';
+COMMENT ON COLUMN minion.schedules.next_run IS 'When it is due. repair() works it out again if it is infinite or more than five years ahead, or if last_run lies in the future.';
 COMMENT ON COLUMN minion.schedules.last_job IS 'The job that it enqueued last.';
 COMMENT ON COLUMN minion.schedules.expire IS 'The expire of its jobs; NULL: they never expire.';
 COMMENT ON COLUMN minion.schedules.priority IS 'The priority of its jobs.';
@@ -1557,13 +1656,15 @@ COMMENT ON COLUMN minion.schedules.paused IS 'Whether it is left alone when it i
 COMMENT ON COLUMN minion.schedules.lax IS 'The lax of its jobs.';
 COMMENT ON COLUMN minion.schedules.name IS 'Its name; there is one schedule of each.';
 COMMENT ON COLUMN minion.schedules.cron IS 'When to run, as a cron expression of five fields.';
-COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in.';
+COMMENT ON COLUMN minion.schedules.timezone IS 'The time zone that the cron expression is meant in: a name of pg_timezone_names or an offset such as +02:00.';
 COMMENT ON COLUMN minion.schedules.queue IS 'The queue of its jobs.';
 COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
 COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
 COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
 COMMENT ON COLUMN minion.schedules.unique_key IS 'The unique_key of its jobs: while one is inactive or active, there is no second one.';
 COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
+COMMENT ON CONSTRAINT schedules_expire_has_0_to_10000_years ON minion.schedules IS 'What can be added to the clock, and be waited for.';
+COMMENT ON CONSTRAINT schedules_unique_key_has_1_to_1000_bytes ON minion.schedules IS 'Keys are index keys, and short.';
 
 -- Pausing and limits
 
@@ -1578,6 +1679,13 @@ COMMENT ON COLUMN minion.limit_rules.task IS 'The task, or an empty text for all
 COMMENT ON COLUMN minion.limit_rules.max_active IS 'How many of its jobs may be active at once; NULL: any number.';
 COMMENT ON COLUMN minion.limit_rules.max_starts IS 'How many of its jobs may start within "per"; NULL: any number.';
 COMMENT ON COLUMN minion.limit_rules.per IS 'The time that max_starts counts for.';
+COMMENT ON CONSTRAINT limit_rules_names_something ON minion.limit_rules IS 'There is no limit on everything.';
+COMMENT ON CONSTRAINT limit_rules_queue_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of queues.';
+COMMENT ON CONSTRAINT limit_rules_task_has_at_most_1000_bytes ON minion.limit_rules IS 'As the names of tasks.';
+COMMENT ON CONSTRAINT limit_rules_max_active_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_max_starts_is_0_to_100000 ON minion.limit_rules IS 'Each place is a row.';
+COMMENT ON CONSTRAINT limit_rules_per_comes_with_max_starts ON minion.limit_rules IS 'Neither means anything without the other.';
+COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules IS 'The next start must be a time to come.';
 
 COMMENT ON TABLE minion.active_slots IS 'Written by minion alone: what each job that is active under a limit has taken.';
 COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_rules.';
@@ -1605,7 +1713,7 @@ COMMENT ON COLUMN minion.limits.starts IS 'How many have started in the last "pe
 
 -- Sequences
 
-COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; its last value is enqueued_jobs of stats().';
+COMMENT ON SEQUENCE minion.jobs_id_seq IS 'Ids of jobs; enqueued_jobs of stats() is worked out from it.';
 COMMENT ON SEQUENCE minion.workers_id_seq IS 'Ids of workers.';
 COMMENT ON SEQUENCE minion.locks_id_seq IS 'Ids of locks.';
 COMMENT ON SEQUENCE minion.schedules_id_seq IS 'Ids of schedules.';
@@ -1620,7 +1728,7 @@ COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessi
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:71
+-- src/sql.rs:72
 -- finalize
 -- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
 -- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
@@ -1628,6 +1736,7 @@ COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessi
 DO $$
 DECLARE
     wanted name;
+    powers text;
 BEGIN
     FOREACH wanted IN ARRAY
         ARRAY['minion_producer', 'minion_worker', 'minion_reader', 'minion_admin']
@@ -1635,7 +1744,27 @@ BEGIN
         BEGIN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
+            SELECT pg_catalog.concat_ws(', ',
+                CASE WHEN role.rolcanlogin THEN 'can log in' END,
+                CASE WHEN role.rolsuper THEN 'is a superuser' END,
+                CASE WHEN role.rolcreaterole THEN 'may create roles' END,
+                CASE WHEN role.rolcreatedb THEN 'may create databases' END,
+                CASE WHEN role.rolreplication THEN 'may replicate' END,
+                CASE WHEN role.rolbypassrls THEN 'bypasses row-level security' END,
+                'is a member of ' || (
+                    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(granted.rolname), ' and ' ORDER BY granted.rolname)
+                    FROM pg_catalog.pg_roles AS granted
+                    WHERE granted.oid IN (
+                        SELECT membership.roleid
+                        FROM pg_catalog.pg_auth_members AS membership
+                        WHERE membership.member = role.oid)))
+            INTO powers
+            FROM pg_catalog.pg_roles AS role
+            WHERE role.rolname = wanted;
+            IF powers <> '' THEN
+                RAISE WARNING 'role % exists already, and %', wanted, powers
+                    USING HINT = 'Who made it so? Whoever is granted the role has that, too; minion needs none of it.';
+            END IF;
         END;
     END LOOP;
 END
@@ -1664,7 +1793,10 @@ GRANT EXECUTE ON FUNCTION
     minion.enqueue_many(jsonb),
     minion.next_run(text, timestamptz, text)
 TO minion_producer, minion_worker, minion_admin;
-GRANT INSERT, SELECT (id) ON minion.jobs TO minion_producer;
+-- The columns that enqueue names: an id or a state is not a producer's to choose.
+GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key),
+    SELECT (id)
+ON minion.jobs TO minion_producer;
 GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
 
 -- minion_worker: takes jobs and sees to them, and keeps the queue in repair.
@@ -1737,5 +1869,25 @@ GRANT INSERT, UPDATE, DELETE ON minion.schedules, minion.paused_queues, minion.l
 TO minion_admin;
 GRANT TRUNCATE ON minion.jobs, minion.workers, minion.locks, minion.schedules TO minion_admin;
 GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA minion TO minion_admin;
+
+-- Default privileges may have given it away.
+DO $$
+DECLARE
+    others text;
+BEGIN
+    SELECT pg_catalog.string_agg(DISTINCT coalesce(pg_catalog.quote_ident(role.rolname), 'PUBLIC'), ', ')
+    INTO others
+    FROM pg_catalog.pg_class AS relation
+    CROSS JOIN LATERAL pg_catalog.aclexplode(relation.relacl) AS acl
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = acl.grantee
+    WHERE relation.relnamespace = 'minion'::pg_catalog.regnamespace AND acl.privilege_type = 'TRIGGER'
+      AND acl.grantee <> relation.relowner AND role.rolsuper IS NOT TRUE;
+    IF others IS NOT NULL THEN
+        RAISE WARNING 'others may put triggers on the tables of minion: %', others
+            USING HINT = pg_catalog.format(
+                'Some run with the rights of the tables'' owner. REVOKE TRIGGER ON ALL TABLES IN SCHEMA minion FROM %s;', others);
+    END IF;
+END
+$$;
 /* </end connected objects> */
 

@@ -1,5 +1,7 @@
 -- Rows that make no sense, as plain SQL may write them, stop no call that serves all.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 
 -- The end of retries is where they stay: for repair, fail_job, retry_job and retry_jobs.
 INSERT INTO minion.jobs (task, state, worker, retries, attempts) VALUES
@@ -14,7 +16,9 @@ SELECT minion.fail_job(2, 2147483647), minion.retry_job(3, 2147483647), minion.r
 SELECT id, task, state, retries, attempts FROM minion.jobs ORDER BY id;
 
 -- Active jobs that are nobody's are those of a worker that is gone, and hold no place of a limit for ever.
-SELECT minion.reset('all'), minion.register_worker(), minion.limit_task('limited', 1) \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.limit_task('limited', 1) \g /dev/null
 INSERT INTO minion.jobs (task, queue, state, worker, attempts) VALUES
     ('limited', 'default', 'active', NULL, 1),
     ('twice', 'default', 'active', NULL, 2),
@@ -41,7 +45,9 @@ SELECT jobs_removed FROM minion.repair();
 RESET minion.remove_after;
 
 -- The ends of all ranges: everything that repair walks over, first and last ids, infinite times.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 SELECT (-9223372036854775808)::text AS first, 9223372036854775807::text AS last \gset
 INSERT INTO minion.workers (id, pid, host, notified) VALUES (:first, 1, 'first', '-infinity'), (:last, 1, 'last', '-infinity');
 INSERT INTO minion.jobs (id, task, state, worker) VALUES (:first, 'abandoned', 'active', :first), (:last, 'abandoned', 'active', :last);
@@ -74,6 +80,7 @@ SELECT minion.remove_jobs(tasks => '{undated}');
 
 -- A worker that was heard of in the future counts as heard of now; a moment ahead is no matter.
 SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker(host => 'here', pid => 1) FROM generate_series(1, 5) \g /dev/null
 UPDATE minion.workers AS worker
 SET notified = odd.notified
@@ -87,7 +94,9 @@ UPDATE minion.workers SET notified = notified - interval '31 minutes' WHERE id <
 SELECT workers_removed FROM minion.repair();
 
 -- Lists, counts and sums show them, and all others.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 INSERT INTO minion.jobs (task, queue, delayed) VALUES ('x', 'ancient', '-infinity'), ('x', 'usual', now());
 INSERT INTO minion.jobs (task, queue, state, finished) VALUES
     ('x', 'usual', 'finished', '294276-12-31 00:00+00'), ('x', 'usual', 'failed', 'infinity'),
@@ -98,8 +107,9 @@ SET LOCAL session_replication_role = replica;
 INSERT INTO minion.jobs (task, queue, delayed) VALUES ('x', 'future', 'infinity');
 INSERT INTO minion.jobs (task, queue, state) VALUES ('x', 'usual', 'finished');
 COMMIT;
-SELECT queue, inactive, active, failed, finished, delayed, oldest_ready >= '0' AS since,
-    oldest_ready > '6700 years' AS ancient
+-- Whether the job of the future counts as delayed can't be said: no trigger told of it.
+SELECT queue, inactive, active, failed, finished, CASE WHEN queue <> 'future' THEN delayed END AS delayed,
+    oldest_ready >= '0' AS since, oldest_ready > '6700 years' AS ancient
 FROM minion.list_queues();
 SELECT count(*), sum(failed_jobs) AS failed, sum(finished_jobs) AS finished FROM minion.history();
 SELECT active_jobs, failed_jobs, finished_jobs FROM minion.stats();
@@ -126,7 +136,9 @@ SELECT repeat('q', 1000), repeat('t', 1000), 100000, 100000, '10000 years';
 DELETE FROM minion.limit_rules;
 
 -- What a user's foreign key keeps does not keep repair from anything else.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 CREATE TABLE audit (job bigint REFERENCES minion.jobs);
 INSERT INTO minion.jobs (task, state, finished)
 SELECT 'old', 'finished', now() - interval '3 days' FROM generate_series(1, 5);
@@ -138,7 +150,9 @@ DROP TABLE audit;
 SELECT jobs_removed FROM minion.repair();
 
 -- Nor does a trigger that raises for one job of each kind, or a key that enqueue would not take.
-SELECT minion.reset('all'), minion.register_worker() \g /dev/null
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker() \g /dev/null
 INSERT INTO minion.jobs (id, task, state, worker, attempts) VALUES
     (11, 'abandoned', 'active', 999, 1), (12, 'abandoned', 'active', 999, 1), (13, 'abandoned', 'active', NULL, 1);
 INSERT INTO minion.jobs (id, task, state, worker, attempts, unique_key) VALUES
