@@ -16,16 +16,19 @@ unsafe extern "C-unwind" {
     fn get_timeout_finish_time(id: c_int) -> pg_sys::TimestampTz;
 }
 
-/// When statement_timeout will cancel the statement that the client has sent; None if it won't. The setting
-/// tells less: it may have changed since, and a message may have several statements.
+/// When the server will cancel what the client has asked for, because of statement_timeout or
+/// transaction_timeout; None if it won't. The settings tell less: they may have changed since, and a message may
+/// have several statements.
 pub fn statement_ends() -> Option<Timestamp> {
-    /// TimeoutId, the same from version 14 to 18.
-    const STATEMENT_TIMEOUT: c_int = 3;
+    /// TimeoutIds, STATEMENT_TIMEOUT and, where there is one, TRANSACTION_TIMEOUT.
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    const TIMEOUTS: &[c_int] = &[3];
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    const TIMEOUTS: &[c_int] = &[3, 8];
     // SAFETY: both read variables of this backend.
-    unsafe {
-        get_timeout_active(STATEMENT_TIMEOUT)
-            .then(|| Timestamp(get_timeout_finish_time(STATEMENT_TIMEOUT)))
-    }
+    let ends =
+        |id| unsafe { get_timeout_active(id).then(|| Timestamp(get_timeout_finish_time(id))) };
+    TIMEOUTS.iter().filter_map(|id| ends(*id)).min()
 }
 
 /// A `timestamptz` in microseconds since 2000-01-01 UTC.

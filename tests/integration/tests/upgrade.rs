@@ -5,6 +5,7 @@ use integration::{
     Ask, Database, contents, extension_directory, fill_with_everything, frozen_directory,
     goes_on_working, program, script_name,
 };
+use postgres::error::SqlState;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -192,11 +193,56 @@ fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_re
             "j t 3 5 1 day",
         ]
     );
-    let undated = "SELECT count(*) FROM minion.jobs WHERE state <> 'active' AND finished IS NULL";
-    assert_eq!(client.one::<i64>(undated, &[]), 0);
     let may = "SELECT has_function_privilege($1, 'minion.repair()', 'EXECUTE WITH GRANT OPTION')
          AND NOT has_function_privilege('minion_reader', 'minion.repair()', 'EXECUTE')";
     assert!(client.one::<bool>(may, &[&role]));
     assert!(!client.one::<bool>("SELECT more FROM minion.repair()", &[]));
+    let undated = "SELECT count(*) FROM minion.jobs WHERE state <> 'active' AND finished IS NULL";
+    assert_eq!(client.one::<i64>(undated, &[]), 0);
+    // A dump says what was granted by others than the extension, and only that.
+    let granted: Vec<String> = program("pg_dump", &database.name, &["--schema-only"])
+        .lines()
+        .filter(|line| line.starts_with("GRANT") && line.contains("minion.repair()"))
+        .map(str::to_owned)
+        .collect();
+    let grant = format!("GRANT ALL ON FUNCTION minion.repair() TO {role} WITH GRANT OPTION;");
+    assert_eq!(granted, [grant]);
     client.batch_execute(&format!(r#"DROP OWNED BY "{role}"; DROP ROLE "{role}""#)).unwrap();
+}
+
+#[test]
+fn an_update_goes_around_rows_that_a_trigger_of_the_users_keeps_as_they_are() {
+    let database = Database::of_version("0.3.0");
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "INSERT INTO minion.limit_rules (queue, max_active) VALUES ('kept', -1), ('refused', -1), ('mended', -1);
+             INSERT INTO minion.schedules (name, next_run, cron, timezone, task, expire, unique_key)
+             SELECT name, now() - interval '1 minute', '@daily', 'UTC', 'task', '-1 day', ''
+             FROM unnest('{kept,refused,mended}'::text[]) AS name;
+             CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF OLD::text LIKE '%refused%' THEN
+                     RAISE 'not this one';
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER keep BEFORE UPDATE ON minion.limit_rules FOR EACH ROW
+             WHEN (OLD.queue <> 'mended') EXECUTE FUNCTION keep();
+             CREATE TRIGGER keep BEFORE UPDATE ON minion.schedules FOR EACH ROW
+             WHEN (OLD.name <> 'mended') EXECUTE FUNCTION keep();
+             ALTER EXTENSION minion UPDATE",
+        )
+        .unwrap();
+    let rules = "SELECT queue || max_active FROM minion.limit_rules ORDER BY queue";
+    assert_eq!(client.all::<String>(rules, &[]), ["kept-1", "mended0", "refused-1"]);
+    let schedules = "SELECT name FROM minion.schedules WHERE expire = '0' AND unique_key <> ''";
+    assert_eq!(client.all::<String>(schedules, &[]), ["mended"]);
+    // What is written from now on is checked.
+    let refused = client
+        .batch_execute("INSERT INTO minion.limit_rules (queue, max_active) VALUES ('new', -1)");
+    assert_eq!(refused.unwrap_err().code(), Some(&SqlState::CHECK_VIOLATION));
+    let ran = client.all::<String>("SELECT name FROM minion.dispatch_schedules()", &[]);
+    assert_eq!(ran, ["mended"]);
+    assert!(!client.one::<bool>("SELECT more FROM minion.repair()", &[]));
 }
