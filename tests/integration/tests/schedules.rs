@@ -105,6 +105,11 @@ fn until_the_upgrade_schedules_mean_what_they_did() {
     client
         .batch_execute("SELECT minion.schedule('west', '0 12 * * *', 'task', timezone => '+02:00')")
         .unwrap();
+    // One that is undone has changed nothing for the session either.
+    client.batch_execute(&format!("BEGIN; {UPDATE}")).unwrap();
+    assert!(!client.one::<bool>(noon, &[]));
+    client.batch_execute("ROLLBACK").unwrap();
+    assert!(client.one::<bool>(noon, &[]));
     client.batch_execute(UPDATE).unwrap();
     assert!(!client.one::<bool>(noon, &[]));
     assert!(!client.one::<bool>(odd_mondays, &[]));
