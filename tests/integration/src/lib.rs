@@ -159,6 +159,30 @@ pub fn program(name: &str, database: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("output in UTF-8")
 }
 
+/// Of the server that runs.
+pub fn server_directory() -> PathBuf {
+    PathBuf::from(env::var("PGHOST").expect("PGHOST is not set"))
+}
+
+/// A program of the server's that runs as the owner of its data, who is not root.
+pub fn server_program(name: &str) -> Command {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| {
+        use std::os::unix::fs::MetadataExt;
+        own.uid() == 0
+    });
+    let path = bin().join(name);
+    let mut command = match is_root {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(path);
+            command
+        }
+        false => Command::new(path),
+    };
+    command.current_dir("/").env("RUST_BACKTRACE", "1"); // as tools/cluster does
+    command
+}
+
 /// Where the server looks for extensions' files.
 pub fn extension_directory() -> PathBuf {
     let output = Command::new(bin().join("pg_config")).arg("--sharedir").output().unwrap();

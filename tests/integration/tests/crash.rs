@@ -1,10 +1,10 @@
 //! The server crashes in the midst of work: nothing that was said to be done is undone, and nothing is
 //! claimed twice. One test alone, since nobody else can use the server meanwhile.
 
-use integration::{Ask, Database, bin, until};
+use integration::{Ask, Database, server_directory, server_program, until};
 use postgres::Client;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -39,41 +39,24 @@ fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
 }
 
-fn server_directory() -> PathBuf {
-    PathBuf::from(env::var("PGHOST").expect("PGHOST is not set"))
-}
-
 /// The postmaster's pid, which stands in the first line of its file.
 fn postmaster(directory: &Path) -> String {
     let file = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
     file.lines().next().expect("a pid").to_owned()
 }
 
-/// As the owner of the data, who is not root.
 fn start(directory: &Path) -> bool {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| {
-        use std::os::unix::fs::MetadataExt;
-        own.uid() == 0
-    });
-    let mut command = match is_root {
-        true => {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
-            command.arg(bin().join("pg_ctl"));
-            command
-        }
-        false => Command::new(bin().join("pg_ctl")),
-    };
     let port = env::var("PGPORT").expect("PGPORT is not set");
+    let mut command = server_program("pg_ctl");
     command
-        .current_dir("/")
         .arg("--pgdata")
         .arg(directory.join("data"))
         .arg("--log")
         .arg(directory.join("log"))
-        .args(["--options", &format!("-p {port}"), "--silent", "start"]);
-    command.env("RUST_BACKTRACE", "1"); // as tools/cluster does
-    command.status().unwrap().success()
+        .args(["--options", &format!("-p {port}"), "--silent", "start"])
+        .status()
+        .unwrap()
+        .success()
 }
 
 fn is_up(database: &Database) -> bool {
