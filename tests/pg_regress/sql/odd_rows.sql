@@ -93,6 +93,20 @@ SELECT id, notified <= clock_timestamp() AS mended FROM minion.workers ORDER BY 
 UPDATE minion.workers SET notified = notified - interval '31 minutes' WHERE id < 5;
 SELECT workers_removed FROM minion.repair();
 
+-- A start that counts for longer than any can is shortened to what its limit says, and is over then.
+SELECT minion.reset('all') \g /dev/null
+ALTER SEQUENCE minion.workers_id_seq RESTART;
+SELECT minion.register_worker(), minion.limit_task('limited', max_starts => 1, per => '1 second'), minion.enqueue('limited') \g /dev/null
+UPDATE minion.start_slots SET free_at = '2050-01-01';
+SELECT id FROM minion.dequeue(1);
+SELECT workers_removed FROM minion.repair();
+SELECT free_at <= clock_timestamp() + interval '1 second' AS within FROM minion.start_slots;
+SELECT id FROM minion.dequeue(1, wait => '1 minute');
+UPDATE minion.start_slots SET free_at = 'infinity';
+SELECT workers_removed FROM minion.repair();
+SELECT free_at <= clock_timestamp() + interval '1 second' AS within FROM minion.start_slots;
+SELECT minion.limit_task('limited') \g /dev/null
+
 -- Lists, counts and sums show them, and all others.
 SELECT minion.reset('all') \g /dev/null
 ALTER SEQUENCE minion.workers_id_seq RESTART;
