@@ -205,9 +205,55 @@ COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules
 
 -- Rights.
 
-REVOKE INSERT ON minion.jobs FROM minion_producer;
-GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key)
-ON minion.jobs TO minion_producer;
+-- As with repair(): what others have granted stays in their dumps.
+DO $$
+DECLARE
+    jobs oid := 'minion.jobs'::pg_catalog.regclass;
+    producer oid := 'minion_producer'::pg_catalog.regrole;
+    columns int[];
+    initial text[];
+BEGIN
+    SELECT pg_catalog.array_agg(objsubid), pg_catalog.array_agg(initprivs::text)
+    INTO columns, initial
+    FROM pg_catalog.pg_init_privs
+    WHERE classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objoid = jobs;
+    REVOKE INSERT ON minion.jobs FROM minion_producer;
+    GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key)
+    ON minion.jobs TO minion_producer;
+    DELETE FROM pg_catalog.pg_init_privs
+    WHERE classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objoid = jobs;
+    INSERT INTO pg_catalog.pg_init_privs (objoid, classoid, objsubid, privtype, initprivs)
+    SELECT jobs, 'pg_catalog.pg_class'::pg_catalog.regclass, sub, 'e', pg_catalog.array_agg(item ORDER BY number)
+    FROM (
+        -- On the table itself it had INSERT alone.
+        SELECT before.sub, one.item, one.number
+        FROM ROWS FROM (pg_catalog.unnest(columns), pg_catalog.unnest(initial)) AS before (sub, items)
+        CROSS JOIN LATERAL pg_catalog.unnest(before.items::aclitem[]) WITH ORDINALITY AS one (item, number)
+        WHERE before.sub > 0 OR NOT EXISTS (
+            SELECT FROM pg_catalog.aclexplode(ARRAY[one.item]) AS acl WHERE acl.grantee = producer)
+      UNION ALL
+        SELECT attribute.attnum, pg_catalog.makeaclitem(producer, class.relowner, 'INSERT', false), NULL
+        FROM pg_catalog.pg_attribute AS attribute
+        JOIN pg_catalog.pg_class AS class ON class.oid = attribute.attrelid
+        WHERE attribute.attrelid = jobs AND attribute.attname = ANY (
+            '{created,delayed,expires,args,attempts,lax,notes,parents,priority,queue,task,unique_key}')
+    ) AS own
+    GROUP BY sub;
+    -- Since version 17 the server keeps account of these, too: whoever has none of them can be dropped.
+    DELETE FROM pg_catalog.pg_shdepend AS depend
+    WHERE depend.deptype = 'i'
+      AND depend.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+      AND (depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND depend.objid = jobs
+        OR depend.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+            AND depend.objid = 'minion.repair()'::pg_catalog.regprocedure)
+      AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_init_privs AS own
+        CROSS JOIN LATERAL pg_catalog.aclexplode(own.initprivs) AS acl
+        WHERE own.classoid = depend.classid AND own.objoid = depend.objid AND own.objsubid = depend.objsubid
+          AND acl.grantee = depend.refobjid);
+END
+$$;
 
 -- Readers.
 

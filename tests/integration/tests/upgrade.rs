@@ -211,6 +211,36 @@ fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_re
 }
 
 #[test]
+fn an_update_leaves_what_the_user_has_granted_on_jobs_in_his_dumps() {
+    let granted = |database: &Database| -> Vec<String> {
+        program("pg_dump", &database.name, &["--schema-only"])
+            .lines()
+            .filter(|line| line.starts_with("GRANT") || line.starts_with("REVOKE"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let database = Database::of_version("0.3.0");
+    let mut client = database.connect();
+    // Roles are the cluster's.
+    let role = format!("{}_auditor", database.name);
+    client
+        .batch_execute(&format!(
+            r#"CREATE ROLE "{role}";
+             GRANT SELECT, DELETE ON minion.jobs TO "{role}";
+             GRANT UPDATE (id, task, notes, result) ON minion.jobs TO "{role}""#
+        ))
+        .unwrap();
+    let before = granted(&database);
+    assert_eq!(before.len(), 5);
+    client.batch_execute("ALTER EXTENSION minion UPDATE").unwrap();
+    assert_eq!(granted(&database), before);
+    let may = "SELECT has_any_column_privilege('minion_producer', 'minion.jobs', 'INSERT')
+         AND NOT has_table_privilege('minion_producer', 'minion.jobs', 'INSERT')";
+    assert!(client.one::<bool>(may, &[]));
+    client.batch_execute(&format!(r#"DROP OWNED BY "{role}"; DROP ROLE "{role}""#)).unwrap();
+}
+
+#[test]
 fn an_update_goes_around_rows_that_a_trigger_of_the_users_keeps_as_they_are() {
     let database = Database::of_version("0.3.0");
     let mut client = database.connect();
