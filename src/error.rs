@@ -19,6 +19,11 @@ impl Failure {
         !NOT.contains(&(self.code as i32 & 0o7777))
     }
 
+    /// Whether somebody else had something locked, that is all.
+    pub fn is_of_a_lock(&self) -> bool {
+        self.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+    }
+
     /// Whether a value is to blame, and nothing else.
     pub fn is_of_a_value(&self) -> bool {
         self.code as i32 & 0o7777 == class(b"22")

@@ -22,3 +22,4 @@ pub use complete::fail;
 pub use lanes::all_due;
 pub use limits::{give as give_places, lock_places_to_write};
 pub use parked::{ParkedPlace, next_parked, place_parked};
+pub use placing::without_waiting;

@@ -31,15 +31,20 @@ static MOVE: Statement = Statement::latest(
 /// the meantime is seen, and one that is made to wait later finds its parent done. A child of several
 /// parents is due now, and the next claim looks at the others.
 /// $1 the parent, $2 whether it failed: only lax children go on then, $3 whether it is gone for good.
-static WAKE: Statement = Statement::latest(
-    "WITH child AS MATERIALIZED (
+macro_rules! wake {
+    ($lock:literal) => {
+        Statement::latest(
+            concat!(
+                "WITH child AS MATERIALIZED (
         SELECT id
         FROM minion.jobs
         WHERE waits_for = $1 AND state = 'inactive' AND (lax OR NOT $2)
           -- An expired child is only waiting for repair, which may be at it.
           AND (expires IS NULL OR expires > pg_catalog.clock_timestamp())
         ORDER BY id
-        FOR UPDATE
+        ",
+                $lock,
+                "
     )
     UPDATE minion.jobs AS job
     SET waits_for = NULL,
@@ -48,10 +53,16 @@ static WAKE: Statement = Statement::latest(
             WHEN NOT $3 OR pg_catalog.cardinality(job.parents) > 1 THEN pg_catalog.clock_timestamp()
         END
     FROM child
-    WHERE job.id = child.id",
-    &[pg_sys::INT8OID, pg_sys::BOOLOID, pg_sys::BOOLOID],
-)
-.in_index_order();
+    WHERE job.id = child.id"
+            ),
+            &[pg_sys::INT8OID, pg_sys::BOOLOID, pg_sys::BOOLOID],
+        )
+        .in_index_order()
+    };
+}
+
+static WAKE: Statement = wake!("FOR UPDATE");
+static WAKE_AT_ONCE: Statement = wake!("FOR UPDATE NOWAIT");
 
 static SET_PARENTS: Statement = Statement::new(
     "INSERT INTO minion.children (id, parents)
@@ -162,7 +173,24 @@ pub fn wake_children(
     if !may_have_waiting_child(id) {
         return Ok(());
     }
-    write(trigger, &WAKE, params![id, failed, gone])
+    let wake = if AT_ONCE.get() { &WAKE_AT_ONCE } else { &WAKE };
+    write(trigger, wake, params![id, failed, gone])
+}
+
+thread_local!(static AT_ONCE: Cell<bool> = const { Cell::new(false) });
+
+/// Does work in which no trigger waits for a child that somebody else has: what ends its parent fails instead. Who
+/// holds many jobs, locked in any order, would else be waited for, and might wait for the waiter.
+pub fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    /// Also after an error.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            AT_ONCE.set(self.0);
+        }
+    }
+    let _restore = Restore(AT_ONCE.replace(true));
+    work()
 }
 
 /// Keeps the look-up from parents to children as the job says.

@@ -1,9 +1,9 @@
 //! repair: what time and vanished workers leave behind is put right.
 //!
-//! One repair at a time: another returns at once, having done nothing. Rows are locked with SKIP LOCKED, so
-//! that it waits for nobody who has one of them. It is one transaction, so it ends when its time does, and
-//! what it has done by then stays; and what can't be done with a row, because of a trigger or a foreign key
-//! of the user's, keeps it from no other row.
+//! One repair at a time: another returns at once, having done nothing. Rows are locked with SKIP LOCKED, and
+//! the children of jobs that end with NOWAIT, so that it waits for nobody who has one of them. It is one
+//! transaction, so it ends when its time does, and what it has done by then stays; and what can't be done with a
+//! row, because of a trigger or a foreign key of the user's, keeps it from no other row.
 
 mod abandoned;
 mod budget;
@@ -13,6 +13,7 @@ mod walk;
 mod workers;
 
 use crate::error::Error;
+use crate::job;
 use crate::limit;
 use crate::schedule;
 use crate::statement::lock::{lock_to_write, try_lock_repair};
@@ -91,10 +92,12 @@ fn do_all() -> Result<Did, Error> {
         let budget = Budget::of_call(&spent);
         let call = Call { session, now: clock(), has_done: Cell::new(false) };
         let (last, others) = STEPS.split_last().expect("there are steps");
-        for step in others {
-            step(&call, &budget.half(), &mut did)?;
-        }
-        last(&call, &budget, &mut did)?;
+        job::without_waiting(|| {
+            for step in others {
+                step(&call, &budget.half(), &mut did)?;
+            }
+            last(&call, &budget, &mut did)
+        })?;
         // A call that got nothing done in its time would do no better the next time.
         did.more = spent.get() && call.has_done.get();
         Ok(did)

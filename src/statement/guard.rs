@@ -89,6 +89,8 @@ pub fn spare(
                 next = Some(half);
                 last_failure = Some(failure);
             }
+            // As with rows that are locked themselves: they have their turn the next time.
+            Err(failure) if failure.is_of_a_lock() => {}
             Err(failure) if named < NAMED => {
                 named += 1;
                 let id = batch.first().map_or_else(String::new, i64::to_string);
