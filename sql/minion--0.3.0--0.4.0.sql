@@ -2,7 +2,9 @@
 
 -- Schedules, time zones.
 
--- As dispatch_schedules(): schedules before jobs, and the schedules as nobody changes them any more.
+-- As dispatch_schedules(), jobs before schedules: the trigger further down needs this lock, and the schedules are to
+-- be as nobody changes them any more.
+LOCK TABLE minion.jobs IN SHARE ROW EXCLUSIVE MODE;
 LOCK TABLE minion.schedules;
 CREATE FUNCTION minion.upgrade_schedules() RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'upgrade_schedules_wrapper';
 SELECT minion.upgrade_schedules();

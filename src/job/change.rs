@@ -174,6 +174,7 @@ fn note(id: Option<i64>, merge: Option<Jsonb>) -> Result<bool, ErrorReport> {
 fn cancel_job(id: Option<i64>) -> Result<bool, ErrorReport> {
     let id = given("id", id)?;
     Ok(Session::with(|session| {
+        lock_to_write(c"jobs");
         lock_to_write(c"workers");
         // It may be claimed, or given back, between two statements.
         for _ in 0..3 {

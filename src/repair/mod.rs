@@ -86,8 +86,8 @@ fn do_all() -> Result<Did, Error> {
         if !try_lock_repair() {
             return Ok(did);
         }
-        lock_to_write(c"workers");
         lock_to_write(c"jobs");
+        lock_to_write(c"workers");
         let spent = Cell::new(false);
         let budget = Budget::of_call(&spent);
         let call = Call { session, now: clock(), has_done: Cell::new(false) };

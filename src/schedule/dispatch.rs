@@ -53,8 +53,8 @@ fn dispatch_schedules() -> Result<
         if !try_lock_dispatch() {
             return Ok(Vec::new());
         }
-        lock_to_write(c"schedules");
         lock_to_write(c"jobs");
+        lock_to_write(c"schedules");
         let now = clock();
         let due = session.run(&DUE, params![now])?;
         let mut ran = Vec::new();

@@ -102,7 +102,9 @@ fn limit(queue: &str, task: &str) -> u64 {
 }
 
 /// Locks a table of ours against REINDEX and the like, as a statement that writes does, to be called before
-/// the first look at it: who looks first and writes later waits for a REINDEX that waits for him.
+/// the first look at it: who looks first and writes later waits for a REINDEX that waits for him. Of several, in the
+/// order jobs, locks, workers, schedules, as a reset, an upgrade and stats() take them: who does it the other way
+/// round deadlocks with a reset.
 pub fn lock_to_write(table: &CStr) {
     // SAFETY: look-ups in the catalogue caches; the lock is the transaction's.
     unsafe {
