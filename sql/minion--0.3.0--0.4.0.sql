@@ -1,5 +1,8 @@
 -- From 0.3.0 to 0.4.0: rows that break nothing, rights column by column, a repair that works within bounds.
 
+-- No table can be altered while deferred triggers of the user's have rows of it to see to.
+SET CONSTRAINTS ALL IMMEDIATE;
+
 -- Schedules, time zones.
 
 -- As dispatch_schedules(), jobs before schedules: the trigger further down needs this lock, and the schedules are to

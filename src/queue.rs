@@ -8,7 +8,6 @@ use pgrx::prelude::*;
 
 static RESET_LOCKS: Statement = Statement::new("DELETE FROM minion.locks", &[]);
 
-/// Workers first, as everybody else who touches both.
 /// In the order in which everybody locks tables: see [`crate::statement::lock::lock_to_write`].
 static RESET_ALL: Statement =
     Statement::new("TRUNCATE minion.jobs, minion.locks, minion.workers, minion.schedules", &[]);

@@ -241,6 +241,31 @@ fn an_update_leaves_what_the_user_has_granted_on_jobs_in_his_dumps() {
 }
 
 #[test]
+fn an_update_runs_deferred_triggers_of_the_users_before_it_alters_their_tables() {
+    let database = Database::of_version("0.3.0");
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "SELECT minion.schedule('s', '@daily', 'task', timezone => '+02:00');
+             INSERT INTO minion.limit_rules (queue, max_active) VALUES ('q', -1);
+             CREATE TABLE seen (what text);
+             CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 INSERT INTO public.seen VALUES (TG_TABLE_NAME);
+                 RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON minion.schedules
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+             CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON minion.limit_rules
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see()",
+        )
+        .unwrap();
+    client.batch_execute("ALTER EXTENSION minion UPDATE").unwrap();
+    let seen = "SELECT what FROM seen ORDER BY what";
+    assert_eq!(client.all::<String>(seen, &[]), ["limit_rules", "schedules"]);
+}
+
+#[test]
 fn an_update_goes_around_rows_that_a_trigger_of_the_users_keeps_as_they_are() {
     let database = Database::of_version("0.3.0");
     let mut client = database.connect();
