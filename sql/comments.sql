@@ -414,7 +414,7 @@ COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules
 COMMENT ON TABLE minion.active_slots IS 'Written by minion alone: what each job that is active under a limit has taken.';
 COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.active_slots.task IS 'The limit, as in minion.limit_rules.';
-COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is that of a job that was active when the limit was lowered.';
+COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is from before the limit was lowered.';
 COMMENT ON COLUMN minion.active_slots.job IS 'The active job that has it; NULL: free.';
 COMMENT ON INDEX minion.active_slots_free IS 'For claims, to find a free one.';
 COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
@@ -422,7 +422,7 @@ COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
 COMMENT ON TABLE minion.start_slots IS 'Written by minion alone: when each of the starts that a limit allows may be used again.';
 COMMENT ON COLUMN minion.start_slots.queue IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.start_slots.task IS 'The limit, as in minion.limit_rules.';
-COMMENT ON COLUMN minion.start_slots.number IS 'From 0 to max_starts - 1.';
+COMMENT ON COLUMN minion.start_slots.number IS 'From 0; one at or above max_starts is from before the limit was lowered.';
 COMMENT ON COLUMN minion.start_slots.free_at IS 'When the next job may start with it.';
 COMMENT ON INDEX minion.start_slots_free_at IS 'For claims, to find a free one.';
 

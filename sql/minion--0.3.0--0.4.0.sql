@@ -208,6 +208,9 @@ COMMENT ON CONSTRAINT limit_rules_max_starts_is_0_to_100000 ON minion.limit_rule
 COMMENT ON CONSTRAINT limit_rules_per_comes_with_max_starts ON minion.limit_rules IS 'Neither means anything without the other.';
 COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules IS 'The next start must be a time to come.';
 
+COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is from before the limit was lowered.';
+COMMENT ON COLUMN minion.start_slots.number IS 'From 0; one at or above max_starts is from before the limit was lowered.';
+
 -- Rights.
 
 -- As with repair(): what others have granted stays in their dumps.

@@ -181,9 +181,9 @@ CREATE TABLE minion.limit_rules (
     CONSTRAINT limit_rules_per_is_up_to_10000_years CHECK (per > '0' AND per <= '10000 years')
 );
 
--- A claim takes one of these for each limit that its job is under, and locks it with SKIP LOCKED: so claims
--- that have not committed count as well, and none waits for another. A slot beyond max_active is that of a
--- job that was active when the limit was lowered.
+-- A claim takes one of these for each limit that its job is under. Claims that have not committed count as
+-- well, and none waits for another. A slot beyond max_active is from before the limit was lowered: while it
+-- is taken, one more of those below has to be free for a job to start.
 CREATE TABLE minion.active_slots (
     queue  text COLLATE "C" NOT NULL,
     task   text COLLATE "C" NOT NULL,

@@ -1,8 +1,8 @@
 //! Limits that the server keeps: how many jobs of a task or a queue may be active at once, or start within
 //! a time. What claims make of them is in job/limits.rs.
 //!
-//! Whoever ends a job has locked its row when he gives its slot back. So what is here never waits for a slot,
-//! and locks the jobs that it moves to other slots first.
+//! No place is moved: what is taken beyond a limit that was lowered counts until it is free again, and is removed
+//! then. So nothing here waits for a job or a place, and whoever ends a job has to do with its own places alone.
 
 use crate::error::Error;
 use crate::job::argument::{given, name, positive_span};
@@ -11,7 +11,7 @@ use crate::shared::wake::Pauses;
 use crate::statement::invalidation;
 use crate::statement::lock::{LimitLock, lock_limits, try_lock_limits};
 use crate::statement::value::interval_text;
-use crate::statement::{Session, Statement, as_owner_of_jobs, params};
+use crate::statement::{Param, Session, Statement, as_owner_of_jobs, guarded, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -37,19 +37,50 @@ static REMOVE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// Those that somebody is at stay until there is such a limit again.
-static REMOVE_ACTIVE_SLOTS: Statement = Statement::latest(
-    "DELETE FROM minion.active_slots
+/// Makes those that are missing below a limit, and says whether they are all there.
+macro_rules! add {
+    ($table:literal) => {
+        Statement::latest(
+            concat!(
+                "WITH missing AS MATERIALIZED (
+                    SELECT number FROM pg_catalog.generate_series(0, $3 - 1) AS number
+                    WHERE NOT EXISTS (
+                        SELECT
+                        FROM ", $table, " AS slot
+                        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = number.number)
+                ), added AS (
+                    INSERT INTO ", $table, " (queue, task, number)
+                    SELECT $1, $2, number FROM missing
+                    ON CONFLICT DO NOTHING
+                    RETURNING number
+                )
+                SELECT (SELECT pg_catalog.count(*) FROM missing) = (SELECT pg_catalog.count(*) FROM added)"
+            ),
+            &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+        )
+    };
+}
+
+static ADD_ACTIVE: Statement = add!("minion.active_slots");
+static ADD_STARTS: Statement = add!("minion.start_slots");
+
+/// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
+static FREE_STALE: Statement = Statement::latest(
+    "UPDATE minion.active_slots
+    SET job = NULL
     WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT number
-        FROM minion.active_slots
-        WHERE queue = $1 AND task = $2
+        SELECT slot.number
+        FROM minion.active_slots AS slot
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.job IS NOT NULL AND NOT EXISTS (
+            SELECT
+            FROM minion.jobs AS job
+            WHERE job.id = slot.job AND job.state = $3::minion.job_state)
         FOR UPDATE SKIP LOCKED))",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// Free ones beyond a limit.
-static REMOVE_SURPLUS: Statement = Statement::latest(
+/// Free ones beyond a limit. The others count until their jobs end.
+static REMOVE_FREE: Statement = Statement::latest(
     "DELETE FROM minion.active_slots
     WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
         SELECT number
@@ -59,140 +90,64 @@ static REMOVE_SURPLUS: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
 );
 
-static REMOVE_START_SLOTS: Statement = Statement::new(
-    "DELETE FROM minion.start_slots WHERE queue = $1 AND task = $2",
+/// Active jobs that have no slot: claimed before there was the limit, or made active by plain SQL. They are
+/// locked, so that none ends between this look and the commit that gives it a slot.
+static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
+    "SELECT job.id
+    FROM minion.jobs AS job
+    WHERE job.state = 'active'
+      AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
+      AND NOT EXISTS (
+        SELECT
+        FROM minion.active_slots AS slot
+        WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2)
+    ORDER BY job.id
+    FOR NO KEY UPDATE OF job SKIP LOCKED",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-static ADD_ACTIVE_SLOTS: Statement = Statement::latest(
-    "INSERT INTO minion.active_slots (queue, task, number)
-    SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
-    WHERE NOT EXISTS (
-        SELECT
-        FROM minion.active_slots AS slot
-        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = number.number)
-    ON CONFLICT DO NOTHING",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-static ADD_START_SLOTS: Statement = Statement::latest(
-    "INSERT INTO minion.start_slots (queue, task, number)
-    SELECT $1, $2, number FROM pg_catalog.generate_series(0, $3 - 1) AS number
-    WHERE NOT EXISTS (
-        SELECT
-        FROM minion.start_slots AS slot
-        WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = number.number)
-    ON CONFLICT DO NOTHING",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-static ACTIVE_SLOTS: Statement = Statement::latest(
-    "SELECT pg_catalog.count(*) = $3
-    FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND number >= 0 AND number < $3",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-static START_SLOTS: Statement = Statement::latest(
-    "SELECT pg_catalog.count(*) = $3
-    FROM minion.start_slots
-    WHERE queue = $1 AND task = $2 AND number >= 0 AND number < $3",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
 /// A start slot never waits for longer than the interval, also when that was shortened.
-static SHORTEN: Statement = Statement::new(
+static SHORTEN: Statement = Statement::latest(
     "UPDATE minion.start_slots
     SET free_at = pg_catalog.clock_timestamp() + $3
-    WHERE queue = $1 AND task = $2 AND free_at > (pg_catalog.clock_timestamp() + $3)",
+    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
+        SELECT number
+        FROM minion.start_slots
+        WHERE queue = $1 AND task = $2 AND free_at > (pg_catalog.clock_timestamp() + $3)
+        FOR UPDATE SKIP LOCKED))",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INTERVALOID],
 );
 
-/// Active jobs that have no slot below the limit: claimed before there was the limit, or when it was higher,
-/// or made active by plain SQL. They are locked, so that none ends between this look and the commit that gives
-/// it a slot.
-macro_rules! lock_without_slot {
-    ($wait:literal) => {
-        Statement::latest(
-            concat!(
-                "SELECT job.id
-                FROM minion.jobs AS job
-                WHERE job.state = 'active'
-                  AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
-                  AND NOT EXISTS (
-                    SELECT
-                    FROM minion.active_slots AS slot
-                    WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2 AND slot.number < $3)
-                ORDER BY job.id
-                FOR NO KEY UPDATE OF job",
-                $wait
-            ),
-            &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-        )
-    };
-}
-
-static LOCK_WITHOUT_SLOT: Statement = lock_without_slot!("");
-static TRY_LOCK_WITHOUT_SLOT: Statement = lock_without_slot!(" SKIP LOCKED");
-
-/// They move down, as far as there is room.
-static TAKE_FROM_SURPLUS: Statement = Statement::latest(
-    "DELETE FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND number >= $3 AND job = ANY ($4)",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
-);
-
-/// The starts that count longest go into the slots that stay.
-static KEEP_STARTS: Statement = Statement::latest(
-    "WITH latest AS (
-        SELECT free_at,
-            (pg_catalog.row_number() OVER (ORDER BY free_at DESC) - 1)::pg_catalog.int4 AS number
+/// Those beyond a limit whose time has passed, or all of them.
+static REMOVE_STARTS: Statement = Statement::latest(
+    "DELETE FROM minion.start_slots
+    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
+        SELECT number
         FROM minion.start_slots
-        WHERE queue = $1 AND task = $2
-    )
-    UPDATE minion.start_slots AS slot
-    SET free_at = latest.free_at
-    FROM latest
-    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = latest.number AND latest.number < $3",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+        WHERE queue = $1 AND task = $2 AND number >= $3
+          AND ($4 OR free_at <= pg_catalog.clock_timestamp())
+        FOR UPDATE SKIP LOCKED))",
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::BOOLOID],
 );
 
-static REMOVE_SURPLUS_STARTS: Statement = Statement::latest(
-    "DELETE FROM minion.start_slots WHERE queue = $1 AND task = $2 AND number >= $3",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-/// A limit that was lowered has such slots; without them the starts stay where they are.
-static HAS_SURPLUS_STARTS: Statement = Statement::latest(
-    "SELECT
-    FROM minion.start_slots
-    WHERE queue = $1 AND task = $2 AND number >= $3
-    LIMIT 1",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-/// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
-static FREE_SLOTS: Statement = Statement::latest(
-    "WITH stale AS MATERIALIZED (
-        SELECT slot.queue, slot.task, slot.number
-        FROM minion.active_slots AS slot
-        WHERE slot.job IS NOT NULL AND NOT EXISTS (
-            SELECT
-            FROM minion.jobs AS job
-            WHERE job.id = slot.job AND job.state = $1::minion.job_state)
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE minion.active_slots AS slot
-    SET job = NULL
-    FROM stale
-    WHERE slot.queue = stale.queue AND slot.task = stale.task AND slot.number = stale.number",
-    &[pg_sys::TEXTOID],
-);
-
-static RULES: Statement = Statement::latest(
-    "SELECT queue, task, max_active, max_starts, per FROM minion.limit_rules",
+/// All limits, and those that were taken away but for places that somebody was at.
+static LIMITS: Statement = Statement::latest(
+    "SELECT queue, task, max_active, max_starts, per
+    FROM minion.limit_rules
+    UNION ALL
+    SELECT place.queue, place.task, NULL, NULL, NULL
+    FROM (
+        SELECT queue, task FROM minion.active_slots
+        UNION
+        SELECT queue, task FROM minion.start_slots
+    ) AS place
+    WHERE NOT EXISTS (
+        SELECT
+        FROM minion.limit_rules AS rule
+        WHERE rule.queue = place.queue AND rule.task = place.task)",
     &[],
-);
+)
+.of_whole_table();
 
 /// What a limit says, checked.
 struct Limit<'a> {
@@ -238,75 +193,51 @@ impl<'a> Limit<'a> {
         lock_limits();
         lock_places_to_write();
         let (queue, task) = (self.queue, self.task);
-        let _places = LimitLock::alone(queue, task);
         match (self.max_active, self.max_starts) {
             (None, None) => session.run(&REMOVE, params![queue, task])?,
             (active, starts) => session
                 .run(&SET, params![queue, task, active, starts, self.per])?
                 .written("limit_rules")?,
         };
+        // Claims get nothing as long as this is there: from here on nothing waits.
+        let _places = LimitLock::alone(queue, task);
         // The jobs of all count, also those that the caller may not see.
         as_owner_of_jobs(|| self.set_places(session))
     }
 
+    /// Makes the places what the limit says, as far as nobody is at them.
     fn set_places(&self, session: &Session) -> Result<(), Error> {
         let (queue, task) = (self.queue, self.task);
-        match self.max_active {
-            None => drop(session.run(&REMOVE_ACTIVE_SLOTS, params![queue, task])?),
-            Some(most) => {
-                session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
-                must_be(session, &ACTIVE_SLOTS, queue, task, most, "active_slots")?;
-                session.run(&FREE_SLOTS, params!["active"])?;
-                session.run(&REMOVE_SURPLUS, params![queue, task, most])?;
-                count_active(session, &LOCK_WITHOUT_SLOT, queue, task, most)?;
+        let (active, starts) = (self.max_active.unwrap_or(0), self.max_starts.unwrap_or(0));
+        add(session, &ADD_ACTIVE, params![queue, task, active], "active_slots")?;
+        session.run(&FREE_STALE, params![queue, task, "active"])?;
+        session.run(&REMOVE_FREE, params![queue, task, active])?;
+        if self.max_active.is_some() {
+            let without: Vec<i64> =
+                session.run(&LOCK_WITHOUT_SLOT, params![queue, task])?.column(1);
+            if !without.is_empty() {
+                give_places(session, queue, task, active, without)?;
             }
         }
-        match (self.max_starts, self.per) {
-            (Some(most), Some(per)) => {
-                session.run(&ADD_START_SLOTS, params![queue, task, most])?;
-                must_be(session, &START_SLOTS, queue, task, most, "start_slots")?;
-                session.run(&SHORTEN, params![queue, task, per])?;
-                if session.run(&HAS_SURPLUS_STARTS, params![queue, task, most])?.count() > 0 {
-                    session.run(&KEEP_STARTS, params![queue, task, most])?;
-                    session.run(&REMOVE_SURPLUS_STARTS, params![queue, task, most])?;
-                }
-            }
-            _ => drop(session.run(&REMOVE_START_SLOTS, params![queue, task])?),
+        add(session, &ADD_STARTS, params![queue, task, starts], "start_slots")?;
+        if let Some(per) = self.per {
+            session.run(&SHORTEN, params![queue, task, per])?;
         }
+        session.run(&REMOVE_STARTS, params![queue, task, starts, self.per.is_none()])?;
         Ok(())
     }
 }
 
-/// Fails unless there are as many slots as the limit says.
-fn must_be(
+fn add(
     session: &Session,
-    slots: &Statement,
-    queue: &str,
-    task: &str,
-    most: i32,
+    add: &Statement,
+    params: &[Param],
     table: &'static str,
 ) -> Result<(), Error> {
-    match session.run(slots, params![queue, task, most])?.get(0, 1) {
+    match session.run(add, params)?.get(0, 1) {
         Some(true) => Ok(()),
         _ => Err(Error::Refused { table }),
     }
-}
-
-/// Sees to it that each active job has a slot.
-fn count_active(
-    session: &Session,
-    lock: &Statement,
-    queue: &str,
-    task: &str,
-    most: i32,
-) -> Result<(), Error> {
-    let without: Vec<i64> = session.run(lock, params![queue, task, most])?.column(1);
-    if !without.is_empty() {
-        // A copy: an array is handed over once.
-        session.run(&TAKE_FROM_SURPLUS, params![queue, task, most, without.clone()])?;
-        give_places(session, queue, task, most, without)?;
-    }
-    Ok(())
 }
 
 /// Sets right what nobody told of, for repair. Waits for nobody: a limit that claims are at all the time has
@@ -315,28 +246,24 @@ pub fn recount(session: &Session) -> Result<(), Error> {
     if !invalidation::exist() {
         return Ok(());
     }
-    let rules = session.run(&RULES, &[])?;
-    if rules.count() == 0 {
-        return Ok(());
-    }
-    if !try_lock_limits() {
-        return Ok(());
-    }
     lock_places_to_write();
-    session.run(&FREE_SLOTS, params!["active"])?;
-    for row in 0..rules.count() {
-        let queue: &str = rules.get(row, 1).expect("queue is NOT NULL");
-        let task: &str = rules.get(row, 2).expect("task is NOT NULL");
-        let Some(_places) = alone(queue, task) else { continue };
-        // A rule that plain SQL has made has no slots yet.
-        if let Some(most) = rules.get::<i32>(row, 3) {
-            session.run(&ADD_ACTIVE_SLOTS, params![queue, task, most])?;
-            session.run(&REMOVE_SURPLUS, params![queue, task, most])?;
-            count_active(session, &TRY_LOCK_WITHOUT_SLOT, queue, task, most)?;
-        }
-        if let Some((most, per)) = rules.get::<i32>(row, 4).zip(rules.get::<Interval>(row, 5)) {
-            session.run(&ADD_START_SLOTS, params![queue, task, most])?;
-            session.run(&SHORTEN, params![queue, task, per])?;
+    if session.run(&LIMITS, &[])?.count() == 0 || !try_lock_limits() {
+        return Ok(());
+    }
+    // As they are now that nobody changes them.
+    let limits = session.run(&LIMITS, &[])?;
+    for row in 0..limits.count() {
+        let limit = Limit {
+            queue: limits.get(row, 1).expect("queue is NOT NULL"),
+            task: limits.get(row, 2).expect("task is NOT NULL"),
+            max_active: limits.get(row, 3),
+            max_starts: limits.get(row, 4),
+            per: limits.get(row, 5),
+        };
+        let Some(_places) = alone(limit.queue, limit.task) else { continue };
+        if let Err(failure) = guarded(|| limit.set_places(session)) {
+            let what = format!("the limit on queue '{}', task '{}'", limit.queue, limit.task);
+            Error::PassedOver { what, failure }.warn();
         }
     }
     Ok(())
@@ -356,7 +283,8 @@ fn alone(queue: &str, task: &str) -> Option<LimitLock> {
 
 /// Limits how many jobs of a task may be active at once, or start within a time, in one queue or in all.
 /// Exact under any number of workers; jobs that are active already stay so, and count. (One whose claim has
-/// not committed when a limit is set for the first time is counted by the next repair.)
+/// not committed, or that somebody else has locked, when a limit is set for the first time is counted by the
+/// next repair.)
 ///
 /// `task`: 1 to 1000 bytes; `max_active`: from 0, for none, to 100000; `queue`: NULL for the task in all
 /// queues; `max_starts`, `per`: no more than so many starts within any such time. The limit is replaced by
@@ -380,7 +308,8 @@ fn limit_task(
 
 /// Limits how many jobs of a queue may be active at once, or start within a time, whatever their task.
 /// Exact under any number of workers; jobs that are active already stay so, and count. (One whose claim has
-/// not committed when a limit is set for the first time is counted by the next repair.)
+/// not committed, or that somebody else has locked, when a limit is set for the first time is counted by the
+/// next repair.)
 ///
 /// `queue`: 1 to 1000 bytes; the others as for limit_task.
 ///

@@ -8,12 +8,15 @@
 //! has changed nothing, in a transaction block as elsewhere. When the job is not active any more, a trigger
 //! gives the place back.
 //!
+//! A limit that was lowered leaves the places beyond it where they are. As long as they are taken, so many of
+//! those below it have to stay free.
+//!
 //! All of this is done as the tables' owner: a worker can't be trusted with its own limit.
 
 use crate::error::Error;
 use crate::shared::lane::Lane;
-use crate::statement::lock::{LimitLock, PlaceLock, lock_limits, lock_to_write};
-use crate::statement::probe::slots::{self, Slot};
+use crate::statement::lock::{LimitLock, PlaceLock, Places, lock_limits, lock_to_write};
+use crate::statement::probe::slots::{self, Limited, Slot};
 use crate::statement::{
     Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
 };
@@ -46,44 +49,19 @@ static TAKE_START: Statement = Statement::latest(
     ],
 );
 
-static FREE: Statement = Statement::latest(
-    "UPDATE minion.active_slots SET job = NULL WHERE job = $1 RETURNING queue, task, number",
+/// Far beyond the limit, which was lowered, a place ends with its job: claims look at all that there are. Nearer
+/// to it places stay, so that they are there should it be raised at this moment, and repair removes them.
+static REMOVE_FAR_BEYOND: Statement = Statement::latest(
+    "DELETE FROM minion.active_slots AS slot
+    USING minion.limit_rules AS rule
+    WHERE slot.job = $1 AND rule.queue = slot.queue AND rule.task = slot.task
+      AND rule.max_active <= (slot.number - 16)",
     &[pg_sys::INT8OID],
 );
 
-/// A place beyond the limit, which was lowered, ends with its job.
-static REMOVE_BEYOND: Statement = Statement::latest(
-    "DELETE FROM minion.active_slots AS slot
-    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = $3 AND EXISTS (
-        SELECT
-        FROM minion.limit_rules AS rule
-        WHERE rule.queue = $1 AND rule.task = $2 AND rule.max_active <= $3)",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
-);
-
-/// A job that stands beyond the limit gets the slot, so that the ones beyond it go. The job is locked too:
-/// who is ending it has its slot from a snapshot, and must look again.
-static REFILL: Statement = Statement::latest(
-    "WITH surplus AS MATERIALIZED (
-        SELECT slot.number, slot.job
-        FROM minion.limit_rules AS rule
-        JOIN minion.active_slots AS slot ON slot.queue = rule.queue AND slot.task = rule.task
-        JOIN minion.jobs AS job ON job.id = slot.job
-        WHERE rule.queue = $1 AND rule.task = $2 AND $3 < rule.max_active
-          AND slot.number >= rule.max_active AND slot.job IS NOT NULL
-        ORDER BY slot.number
-        LIMIT 1
-        FOR NO KEY UPDATE OF slot, job SKIP LOCKED
-    ), moved AS (
-        DELETE FROM minion.active_slots AS slot
-        WHERE slot.queue = $1 AND slot.task = $2
-          AND slot.number = (SELECT surplus.number FROM surplus)
-    )
-    UPDATE minion.active_slots AS slot
-    SET job = surplus.job
-    FROM surplus
-    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = $3",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
+static FREE: Statement = Statement::latest(
+    "UPDATE minion.active_slots SET job = NULL WHERE job = $1",
+    &[pg_sys::INT8OID],
 );
 
 /// Into free slots, as far as there are any, and the others beyond the limit. Those of a claim that
@@ -235,19 +213,19 @@ impl Slots {
                 let limit = LimitLock::together(queue, task).ok_or_else(|| full(true))?;
                 slots.limits.push(limit);
                 if let Some(most) = rule.max_active {
-                    // A place beyond the limit, which was lowered, is that of an active job, or of a claim
-                    // under way.
-                    let slot = match slots::is_any_taken(queue, task, most) {
-                        true => Slot::None,
-                        false => slots::lock_active_slot(queue, task, most),
-                    };
-                    let number = slots.keep(slot).map_err(full)?;
+                    let limited = Limited { places: Places::Active, queue, task, most, now };
+                    let number = slots.keep(limited.lock()).map_err(full)?;
                     slots.active.push((rule.clone(), number));
                 }
                 if let Some((most, per)) = rule.starts {
-                    let slot = slots::lock_start_slot(queue, task, now, most);
-                    let number = slots.keep(slot).map_err(full)?;
+                    let limited = Limited { places: Places::Start, queue, task, most, now };
+                    let number = slots.keep(limited.lock()).map_err(full)?;
                     slots.start.push((rule.clone(), number, per));
+                }
+                // Who goes by a limit that was set meanwhile may have looked before those locks were there.
+                let starts = rule.starts.map(|(most, _)| most);
+                if !slots::is_limit(queue, task, rule.max_active, starts) {
+                    return Err(full(true));
                 }
             }
             Ok(slots)
@@ -257,8 +235,8 @@ impl Slots {
     /// The number of a place that was found, or whether others are at those that there are.
     fn keep(&mut self, slot: Slot) -> Result<i32, bool> {
         match slot {
-            Slot::Locked(place, number) => {
-                self.places.push(place);
+            Slot::Locked(places, number) => {
+                self.places.extend(places);
                 Ok(number)
             }
             Slot::Busy => Err(true),
@@ -286,16 +264,8 @@ impl Slots {
 /// mind of limits has no say in this: a new one has given its slots before anybody is told of it.
 pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
     as_owner_of_jobs(|| {
-        let freed = session.run(&FREE, params![job])?;
-        for row in 0..freed.count() {
-            let queue: &str = freed.get(row, 1).expect("queue is NOT NULL");
-            let task: &str = freed.get(row, 2).expect("task is NOT NULL");
-            let number: i32 = freed.get(row, 3).expect("number is NOT NULL");
-            if session.run(&REMOVE_BEYOND, params![queue, task, number])?.count() == 0 {
-                session.run(&REFILL, params![queue, task, number])?;
-            }
-        }
-        Ok(freed.count() > 0)
+        let removed = session.run(&REMOVE_FAR_BEYOND, params![job])?.count();
+        Ok(session.run(&FREE, params![job])?.count() + removed > 0)
     })
 }
 

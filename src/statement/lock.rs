@@ -94,6 +94,11 @@ impl PlaceLock {
         let key = limit(queue, task).wrapping_add(number as u64);
         Brief::at_once(key, space, Mode::Alone).map(Self)
     }
+
+    /// The lock of the one who counts places beyond the limit against free ones below it.
+    pub fn of_all(places: Places, queue: &str, task: &str) -> Option<Self> {
+        Self::at_once(places, queue, task, -1)
+    }
 }
 
 /// Of two limits that had the same number here, one would now and then take the other's places for busy.

@@ -136,6 +136,14 @@ impl Found {
         }
     }
 
+    /// Whether somebody has written or deleted it who has not committed. Of a look with a dirty snapshot alone.
+    fn is_in_doubt(&self) -> bool {
+        // SAFETY: the snapshot lives as long as the look, which has set this for the row.
+        let snapshot = unsafe { &*self.snapshot };
+        let nobody = pg_sys::InvalidTransactionId;
+        snapshot.xmin != nobody || snapshot.xmax != nobody
+    }
+
     /// Locks it as FOR UPDATE SKIP LOCKED does. False if somebody else has it, or has changed it.
     fn lock(&self) -> bool {
         // SAFETY: the table is open and the row was shown by the snapshot; the lock is the transaction's.
@@ -336,20 +344,12 @@ fn ready<T>(
     Some(jobs.first(latest.0, &mut keys, take))
 }
 
-fn is_less(column: i16, value: i32) -> pg_sys::ScanKeyData {
-    compared(column, pg_sys::BTLessStrategyNumber, pg_sys::F_INT4LT, value)
-}
-
+/// For an int column of an index.
 fn is_from(column: i16, value: i32) -> pg_sys::ScanKeyData {
-    compared(column, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, value)
-}
-
-/// One for an int column of an index.
-fn compared(column: i16, strategy: u32, operator: u32, value: i32) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
-    let strategy = strategy as pg_sys::StrategyNumber;
+    let from = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
     // SAFETY: the operator's function is that of an int, as is the value.
-    unsafe { pg_sys::ScanKeyInit(&mut key, column, strategy, operator.into(), value.into()) };
+    unsafe { pg_sys::ScanKeyInit(&mut key, column, from, pg_sys::F_INT4GE.into(), value.into()) };
     key
 }
 

@@ -2,48 +2,30 @@
 //!
 //! A place is taken under its own lock, for as long as that takes: no row is locked, so that a claim that comes
 //! to nothing leaves no trace, and none waits for another. What others have not committed yet shows in the row.
+//!
+//! Places beyond a limit that are taken, as after it was lowered, count against the free ones below it. There
+//! come to be no more of them while a claim has the limit's lock, so it counts them first.
 
-use super::{Found, Latest, Opened, is_bigint, is_from, is_less, is_name};
+use super::{Found, Latest, Opened, dirty_snapshot, is_bigint, is_from, is_name};
 use crate::statement::lock::{PlaceLock, Places, lock_to_write};
 use crate::statement::{Timestamp, invalidation};
 use pgrx::pg_sys;
+use std::collections::HashSet;
+use std::ffi::CStr;
 
 /// What a look for a free place came to.
 pub enum Slot {
-    /// It is ours to take, and has this number.
-    Locked(PlaceLock, i32),
+    /// It is ours to take as long as we have these locks, and has this number.
+    Locked(Vec<PlaceLock>, i32),
     /// There are free ones, but others are at them, who may yet leave them free.
     Busy,
     None,
 }
 
-/// A free place of a limit on active jobs.
-pub fn lock_active_slot(queue: &str, task: &str, most: i32) -> Slot {
-    let Some(slots) = Opened::new(c"active_slots", c"active_slots_free") else { return Slot::None };
-    let mut keys = [is_name(1, queue), is_name(2, task), is_less(3, most)];
-    let mut busy = false;
-    let latest = Latest::new();
-    let locked = slots.first(latest.0, &mut keys, |slot| {
-        let locked = lock(slot, Places::Active, queue, task);
-        busy |= locked.is_none();
-        locked
-    });
-    found(locked, busy)
-}
-
-fn lock(slot: &Found, places: Places, queue: &str, task: &str) -> Option<(PlaceLock, i32)> {
-    let number = slot.get(NUMBER)?;
-    let locked = PlaceLock::at_once(places, queue, task, number)?;
-    slot.is_untouched().then_some((locked, number))
-}
-
-fn found(locked: Option<(PlaceLock, i32)>, busy: bool) -> Slot {
-    match locked {
-        Some((locked, number)) => Slot::Locked(locked, number),
-        None if busy => Slot::Busy,
-        None => Slot::None,
-    }
-}
+/// Columns of both tables of places, by their place in `sql/tables.sql`.
+const NUMBER: i32 = 3;
+const JOB: i32 = 4;
+const FREE_AT: i32 = 4;
 
 /// Whether a job has a place of a limit, or had, or is about to: false is certain.
 pub fn may_have_slot(job: i64) -> bool {
@@ -56,42 +38,120 @@ pub fn may_have_slot(job: i64) -> bool {
     slots.first(any, &mut [is_bigint(job)], |_| Some(())).is_some()
 }
 
-/// Whether a place from a number on is taken, or about to be.
-pub fn is_any_taken(queue: &str, task: &str, from: i32) -> bool {
-    let Some(slots) = Opened::new(c"active_slots", c"active_slots_pkey") else { return true };
-    let mut keys = [is_name(1, queue), is_name(2, task), is_from(3, from)];
+/// Whether a limit is what a claim takes it for: how many jobs may be active, and start.
+pub fn is_limit(queue: &str, task: &str, active: Option<i32>, starts: Option<i32>) -> bool {
+    const MAX_ACTIVE: i32 = 3;
+    const MAX_STARTS: i32 = 4;
+    let Some(rules) = Opened::new(c"limit_rules", c"limit_rules_pkey") else { return false };
     let latest = Latest::new();
-    let taken = slots.first(latest.0, &mut keys, |slot| {
-        let free = slot.get::<i64>(JOB).is_none();
-        (!free || lock(slot, Places::Active, queue, task).is_none()).then_some(())
+    let found = rules.first(latest.0, &mut [is_name(1, queue), is_name(2, task)], |rule| {
+        Some((rule.get(MAX_ACTIVE), rule.get(MAX_STARTS)))
     });
-    taken.is_some()
+    found == Some((active, starts))
 }
 
-/// The place of a limit on starts that has been free for longest.
-pub fn lock_start_slot(queue: &str, task: &str, now: Timestamp, most: i32) -> Slot {
-    let Some(slots) = Opened::new(c"start_slots", c"start_slots_free_at") else {
-        return Slot::None;
-    };
-    let mut keys = [is_name(1, queue), is_name(2, task)];
-    let mut busy = false;
-    let latest = Latest::new();
-    let locked = slots.first(latest.0, &mut keys, |slot| {
-        let number = slot.get::<i32>(NUMBER)?;
-        if slot.get::<Timestamp>(FREE_AT).is_none_or(|at| at > now) {
-            return Some(None);
-        }
-        if number >= most {
-            return None;
-        }
-        let locked = lock(slot, Places::Start, queue, task);
-        busy |= locked.is_none();
-        locked.map(Some)
-    });
-    found(locked.flatten(), busy)
+/// The places of a limit, of one kind.
+pub struct Limited<'a> {
+    pub places: Places,
+    pub queue: &'a str,
+    pub task: &'a str,
+    pub most: i32,
+    pub now: Timestamp,
 }
 
-/// Columns of both tables of places, by their place in `sql/tables.sql`.
-const NUMBER: i32 = 3;
-const JOB: i32 = 4;
-const FREE_AT: i32 = 4;
+impl Limited<'_> {
+    /// A free place, if there are more below the limit than are taken beyond it. Of starts it is the one that
+    /// has been free for longest.
+    pub fn lock(&self) -> Slot {
+        let Some((beyond, mut busy)) = self.taken_beyond() else { return Slot::None };
+        let none = |busy| if busy { Slot::Busy } else { Slot::None };
+        if beyond >= self.most {
+            return none(busy);
+        }
+        let mut locks = Vec::new();
+        if beyond > 0 {
+            // Two must not count on the same free places.
+            let Some(lock) = PlaceLock::of_all(self.places, self.queue, self.task) else {
+                return Slot::Busy;
+            };
+            locks.push(lock);
+        }
+        let index = match self.places {
+            Places::Active => c"active_slots_free",
+            Places::Start => c"start_slots_free_at",
+        };
+        let Some(slots) = Opened::new(self.table(), index) else { return Slot::None };
+        let latest = Latest::new();
+        let mut to_spare = beyond;
+        let found = slots.first(latest.0, &mut self.keys(), |slot| {
+            if !self.is_free(slot) {
+                return Some(None);
+            }
+            let number = slot.get(NUMBER).filter(|number| *number < self.most)?;
+            let lock = self.lock_free(slot, number);
+            busy |= lock.is_none();
+            let lock = lock?;
+            to_spare -= 1;
+            (to_spare < 0).then_some(Some((lock, number)))
+        });
+        let Some((lock, number)) = found.flatten() else { return none(busy) };
+        locks.push(lock);
+        Slot::Locked(locks, number)
+    }
+
+    /// How many places beyond the limit are taken, or may be, up to as many as there are below it. And whether
+    /// others are at free ones, who may yet leave them free.
+    fn taken_beyond(&self) -> Option<(i32, bool)> {
+        let index = match self.places {
+            Places::Active => c"active_slots_pkey",
+            Places::Start => c"start_slots_pkey",
+        };
+        let slots = Opened::new(self.table(), index)?;
+        let [queue, task] = self.keys();
+        let mut keys = [queue, task, is_from(3, self.most)];
+        let mut taken = HashSet::new();
+        let mut busy = false;
+        let mut count = |slot: &Found, is_taken: bool| {
+            taken.extend(slot.get::<i32>(NUMBER).filter(|_| is_taken));
+            (taken.len() >= self.most as usize).then_some(())
+        };
+        // What others have added, or changed, without having committed.
+        let mut dirty = dirty_snapshot();
+        let dirty = &raw mut dirty;
+        // And what is committed. In this order nothing is missed that is committed in between.
+        slots.first(dirty, &mut keys, |slot| count(slot, slot.is_in_doubt())).or_else(|| {
+            let latest = Latest::new();
+            slots.first(latest.0, &mut keys, |slot| {
+                let is_free = self.is_free(slot);
+                let number = slot.get(NUMBER)?;
+                let is_in_use = is_free && self.lock_free(slot, number).is_none();
+                busy |= is_in_use;
+                count(slot, !is_free || is_in_use)
+            })
+        });
+        Some((taken.len() as i32, busy))
+    }
+
+    fn lock_free(&self, slot: &Found, number: i32) -> Option<PlaceLock> {
+        let lock = PlaceLock::at_once(self.places, self.queue, self.task, number)?;
+        slot.is_untouched().then_some(lock)
+    }
+
+    fn is_free(&self, slot: &Found) -> bool {
+        match self.places {
+            Places::Active => slot.get::<i64>(JOB).is_none(),
+            Places::Start => slot.get::<Timestamp>(FREE_AT).is_some_and(|at| at <= self.now),
+        }
+    }
+
+    fn table(&self) -> &'static CStr {
+        match self.places {
+            Places::Active => c"active_slots",
+            Places::Start => c"start_slots",
+        }
+    }
+
+    fn keys(&self) -> [pg_sys::ScanKeyData; 2] {
+        [is_name(1, self.queue), is_name(2, self.task)]
+    }
+}

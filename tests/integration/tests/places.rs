@@ -4,9 +4,8 @@ use integration::heads::run;
 use integration::{Ask, Database, until};
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use std::{env, thread};
 
 const QUICK: &str = "SET statement_timeout = '60s'";
@@ -70,6 +69,48 @@ fn setting_a_limit_waits_for_no_claim_under_it() {
     assert_eq!(other.one::<i64>("SELECT active FROM minion.limits", &[]), 2);
 }
 
+/// For a job that somebody has locked; two places are free before and after.
+#[test]
+fn claims_go_on_while_setting_a_limit_waits() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 4)", 6);
+    let claim = "SELECT id FROM minion.dequeue(1, max_jobs => 3)";
+    assert_eq!(client.all::<i64>(claim, &[]), [1, 2, 3]);
+    run(&mut client, "SELECT minion.finish_jobs('{1,2}', '{0,0}')");
+    run(&mut client, "BEGIN; SELECT minion.note(3, '{}')");
+    let mut setter = database.connect();
+    let backend = setter.backend();
+    let setting = thread::spawn(move || run(&mut setter, "SELECT minion.limit_task('task', 2)"));
+    let mut other = database.connect();
+    let waits = "
+        SELECT state = 'idle' OR wait_event_type IS NOT DISTINCT FROM 'Lock'
+        FROM pg_stat_activity
+        WHERE pid = $1 AND query LIKE '%limit_task%'";
+    until("limit_task is done, or waits for the job", || {
+        setting.is_finished() || other.all::<bool>(waits, &[&backend]) == [true]
+    });
+    let claimed = dequeue(&mut other);
+    run(&mut client, "COMMIT");
+    setting.join().unwrap();
+    assert_eq!(claimed, [4]);
+}
+
+#[test]
+fn claims_go_on_while_setting_a_limit_waits_for_its_rule() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 4)", 1);
+    run(&mut client, "BEGIN; SELECT FROM minion.limit_rules FOR UPDATE");
+    let mut setter = database.connect();
+    let backend = setter.backend();
+    let setting = thread::spawn(move || run(&mut setter, "SELECT minion.limit_task('task', 2)"));
+    let mut other = database.connect();
+    let waits =
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
+    until("limit_task waits for the rule", || other.one(waits, &[&backend]));
+    let claimed = dequeue(&mut other);
+    run(&mut client, "COMMIT");
+    setting.join().unwrap();
+    assert_eq!(claimed, [1]);
+}
+
 #[test]
 fn a_claim_that_finds_a_place_busy_says_nothing_of_it() {
     let (database, mut holder) = with_jobs("SELECT minion.limit_task('task', 2)", 2);
@@ -96,6 +137,26 @@ fn a_claim_that_finds_a_place_busy_says_nothing_of_it() {
     assert_eq!(claiming.join().unwrap(), [1]);
     assert_eq!(claimed, [2]);
     assert_eq!(*said.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Each ends his own two jobs, one below the limit and one beyond it.
+#[test]
+fn ends_of_different_jobs_under_a_lowered_limit_wait_for_nobody() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 4)", 4);
+    let claim = "SELECT id FROM minion.dequeue(1, max_jobs => 4)";
+    assert_eq!(client.all::<i64>(claim, &[]), [1, 2, 3, 4]);
+    run(&mut client, "SELECT minion.limit_task('task', 2)");
+    let mut other = database.connect();
+    run(&mut client, QUICK);
+    run(&mut other, QUICK);
+    run(&mut client, "BEGIN; SELECT minion.finish_job(1, 0)");
+    run(&mut other, "BEGIN; SELECT minion.finish_job(2, 0)");
+    run(&mut client, "SELECT minion.finish_job(4, 0)");
+    run(&mut other, "SELECT minion.finish_job(3, 0)");
+    run(&mut client, "COMMIT");
+    run(&mut other, "COMMIT");
+    let in_use = "SELECT count(*) FROM minion.active_slots WHERE job IS NOT NULL";
+    assert_eq!(client.one::<i64>(in_use, &[]), 0);
 }
 
 /// Errors in all places of a claim, caught and not: each leaves the session, the places and the locks as they were.
@@ -172,34 +233,33 @@ fn work(client: &mut Client, random: &mut fastrand::Rng) -> Result<(), postgres:
 #[test]
 fn a_limit_that_is_set_and_repaired_all_the_time_is_never_exceeded() {
     let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 3)", 500);
-    let stop = AtomicBool::new(false);
+    let working = AtomicUsize::new(10);
     thread::scope(|scope| {
         for number in 0..10 {
-            let (mut client, stop) = (database.connect(), &stop);
+            let (mut client, working) = (database.connect(), &working);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(number);
-                while !stop.load(Ordering::Relaxed) {
+                for _ in 0..60 {
                     if work(&mut client, &mut random).is_err() {
                         client.batch_execute("ROLLBACK").unwrap();
                     }
                 }
+                working.fetch_sub(1, Ordering::Relaxed);
             });
         }
-        let (mut setter, stop_setting) = (database.connect(), &stop);
+        let (mut setter, working) = (database.connect(), &working);
         scope.spawn(move || {
-            while !stop_setting.load(Ordering::Relaxed) {
-                // It may be the victim of a deadlock, too.
-                let _ = setter.batch_execute("SELECT minion.limit_task('task', 3)");
+            while working.load(Ordering::Relaxed) > 0 {
+                run(&mut setter, "SELECT minion.limit_task('task', 3)");
+                // It may be the victim of a deadlock.
                 let _ = setter.batch_execute("SELECT * FROM minion.repair()");
             }
         });
         let active = "SELECT count(*) FROM minion.jobs WHERE state = 'active'";
-        let begin = Instant::now();
         let mut most = 0;
-        while begin.elapsed() < Duration::from_secs(8) {
+        while working.load(Ordering::Relaxed) > 0 {
             most = most.max(client.one::<i64>(active, &[]));
         }
-        stop.store(true, Ordering::Relaxed);
         assert!((1..=3).contains(&most), "{most} jobs were active at once");
     });
     assert_eq!(client.one::<i64>(UNLIKE, &[]), 0, "a place is lost, or a job has none");

@@ -112,7 +112,8 @@ ROLLBACK;
 SELECT starts FROM minion.limits;
 SELECT minion.limit_task('call', max_starts => 1, per => '0.01 s'), pg_sleep(0.02) IS NOT NULL AS slept;
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
--- The latest starts count when fewer are allowed.
+UPDATE minion.start_slots SET free_at = now();
+-- All starts count, also when fewer are allowed.
 SELECT minion.limit_task('call', max_starts => 4, per => '1 hour');
 SELECT minion.enqueue('call') > 0 AS enqueued FROM generate_series(1, 6);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 3);
