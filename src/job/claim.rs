@@ -3,8 +3,9 @@
 //! Peek at the first ready job of every lane; in the lane of the best, take jobs up to where the second
 //! lane begins, skipping what others hold; go on with the next best lane until there are enough.
 
+use super::around::PassedOver;
 use super::lanes::{Front, Head, Source, read_lane};
-use super::limits::{Full, Rule, Rules, Slots};
+use super::limits::{self, Full, Rule, Rules, Slots};
 use super::look::{Lanes, Look};
 use super::parked::BATCH;
 use super::take::{Claimed, Taken, take_id};
@@ -69,6 +70,7 @@ pub fn claim(
     wanted: &Wanted,
     now: Timestamp,
     may_lock: MayLock,
+    passed: &PassedOver,
 ) -> Result<Outcome, Error> {
     let rules = Rules::now(session)?;
     let unpaused = match rules.paused.is_empty() {
@@ -82,6 +84,7 @@ pub fn claim(
         rules: &rules,
         now,
         batch: may_lock.due(wanted.max_jobs),
+        passed,
     };
     if let Some(id) = wanted.id {
         return claim.one(id);
@@ -116,21 +119,29 @@ struct Claim<'a> {
     now: Timestamp,
     /// How many jobs one statement may lock besides those that are returned.
     batch: usize,
+    passed: &'a PassedOver,
 }
 
 impl Claim<'_> {
     /// A certain job, if it can run.
     fn one(&self, id: i64) -> Result<Outcome, Error> {
         let Claim { session, wanted, .. } = *self;
-        let mut rules = Vec::new();
+        let mut outcome = Outcome::default();
+        if self.passed.any() && self.passed.has(id) {
+            return Ok(outcome);
+        }
+        let mut lane = None;
         if self.rules.has_limits() {
             let rows = session.run(&LANE_OF_ID, params![id])?;
-            if rows.count() > 0 {
-                rules = self.rules.of(&read_lane(&rows, 0));
-            }
+            lane = (rows.count() > 0).then(|| read_lane(&rows, 0));
         }
-        let mut outcome = Outcome::default();
-        let take = || take_id(session, wanted.worker, id, self.lanes, wanted.worst);
+        let rules = lane.as_ref().map(|lane| self.rules.of(lane)).unwrap_or_default();
+        let (worker, worst) = (wanted.worker, wanted.worst);
+        let take = || {
+            let lane = lane.as_ref();
+            let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
+            Ok(Taken { jobs, rest: Position::END })
+        };
         match self.within(&rules, take)? {
             Ok(taken) => outcome.jobs = taken.jobs,
             Err(_) => outcome.was_limited = true,
@@ -144,16 +155,25 @@ impl Claim<'_> {
         rules: &[Rc<Rule>],
         take: impl FnOnce() -> Result<Taken, Error>,
     ) -> Result<Result<Taken, Full>, Error> {
-        if rules.is_empty() {
-            return Ok(Ok(take()?));
-        }
-        let slots = match Slots::lock(rules, clock()) {
-            Ok(slots) => slots,
-            Err(reached) => return Ok(Err(reached)),
+        let slots = match rules.is_empty() {
+            true => None,
+            false => match Slots::lock(rules, clock()) {
+                Ok(slots) => Some(slots),
+                Err(reached) => return Ok(Err(reached)),
+            },
         };
         let taken = take()?;
-        if let Some(job) = taken.jobs.first() {
-            slots.take(self.session, job.id, clock())?;
+        match (slots, taken.jobs.first()) {
+            (Some(slots), Some(job)) if job.elsewhere.is_none() => {
+                slots.take(self.session, job.id, clock())?;
+            }
+            // These places are not the job's.
+            (slots, _) => drop(slots),
+        }
+        for job in &taken.jobs {
+            if let Some(lane) = &job.elsewhere {
+                limits::count_start(self.session, lane, job.id, clock())?;
+            }
         }
         Ok(Ok(taken))
     }
@@ -165,10 +185,15 @@ impl Claim<'_> {
         outcome.saw_jobs = !look.due.is_empty();
         let verify = look.verify.take();
         if outcome.saw_jobs && self.batch > 0 {
-            for lane in &look.due {
-                lane.free_due(session, now, self.batch, wanted.max_jobs)?;
+            // One that can't be freed hides others, which are claimed where they are.
+            let mut due = Vec::new();
+            outcome.saw_jobs = false;
+            for lane in look.due {
+                let all = lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
+                outcome.saw_jobs |= all;
+                due.extend((!all).then_some(lane));
             }
-            look = Look { due: Vec::new(), ..lanes.look(session, now, wanted.worst)? };
+            look = Look { due, ..lanes.look(session, now, wanted.worst)? };
         }
         if let (Some(verify), Some(tracked)) = (verify, &lanes.tracked)
             && tracked.verify(session, verify, now)?
@@ -196,6 +221,7 @@ impl Claim<'_> {
         let mut heads = self.heads(&mut outcome)?;
         let mut full: Vec<Rc<Rule>> = Vec::new();
         let mut sweeps = SWEEPS;
+        let any_passed = self.passed.any();
         while outcome.jobs.len() < wanted.max_jobs {
             check_for_interrupts();
             let Some(best) = heads.pop() else { break };
@@ -213,12 +239,17 @@ impl Claim<'_> {
                     outcome.saw_jobs = true;
                     if sweeps > 0 && self.batch > 0 {
                         sweeps -= 1;
-                        best.lane.sweep(session, now, best.position, end, self.batch)?;
+                        let (from, passed) = (best.position, self.passed);
+                        best.lane.sweep(session, now, from, end, self.batch, passed)?;
                     }
                     heads.extend(best.claimable(session, now, best.position, end)?);
                     continue;
                 }
                 Front::Job { misplaced: false } => {}
+            }
+            if any_passed && self.passed.has(best.position.id) {
+                heads.extend(best.next(session, now, best.position.next(), end)?);
+                continue;
             }
             let rules = self.rules.of(&best.lane);
             if rules.iter().any(|rule| full.iter().any(|full| Rc::ptr_eq(full, rule))) {
@@ -232,7 +263,7 @@ impl Claim<'_> {
                 true => wanted.max_jobs - outcome.jobs.len(),
                 false => 1,
             };
-            let take = || best.take(session, wanted.worker, limit, missing);
+            let take = || best.take(session, wanted.worker, limit, missing, self.passed);
             let taken = match self.within(&rules, take)? {
                 Ok(taken) => taken,
                 Err(reached) => {

@@ -1,6 +1,7 @@
 //! dequeue: claims jobs for a worker, and waits for one if asked to.
 
 use super::argument::{given, positive_span};
+use super::around::PassedOver;
 use super::claim::{MayLock, Wanted, claim};
 use super::limits::Rules;
 use super::look::Lanes;
@@ -12,7 +13,8 @@ use crate::statement::call::{in_transaction_block, is_whole_transaction};
 use crate::statement::lock::{lock_to_write, lock_waiting_worker};
 use crate::statement::value::{Array, Jsonb, TextArray};
 use crate::statement::{
-    Session, attempt, clock, doubt_version, must_be_writable, snapshot_is_fixed,
+    Session, attempt, clock, doubt_version, has_changed_anything, must_be_writable,
+    snapshot_is_fixed,
 };
 use crate::worker;
 use pgrx::datum::Interval;
@@ -74,7 +76,9 @@ fn dequeue(
         false if is_whole_transaction(call) => MayLock::Many,
         false => MayLock::Few,
     };
-    let jobs = claim_within(&wanted, wait, may_lock)?;
+    let passed = PassedOver::default();
+    let jobs = claim_within(&wanted, wait, may_lock, &passed)?;
+    passed.tell_others();
     Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
 }
 
@@ -82,7 +86,13 @@ fn dequeue(
 const LIMITED: Duration = Duration::from_millis(100);
 
 /// Claims at once if it can, else whenever a job comes within `wait`.
-fn claim_within(wanted: &Wanted, wait: Duration, may_lock: MayLock) -> Result<Vec<Claimed>, Error> {
+fn claim_within(
+    wanted: &Wanted,
+    wait: Duration,
+    may_lock: MayLock,
+    passed: &PassedOver,
+) -> Result<Vec<Claimed>, Error> {
+    let had_changed = has_changed_anything();
     let begin = Instant::now();
     let mut pauses = Pauses::new();
     let mut waiting = None;
@@ -101,13 +111,15 @@ fn claim_within(wanted: &Wanted, wait: Duration, may_lock: MayLock) -> Result<Ve
         let last = begin.elapsed() >= wait;
         let may_lock_now = if last { may_lock } else { MayLock::Nothing };
         let mut was_limited = false;
-        let claimed = attempt(|| {
+        // Without a job, it has written at most what a guard has undone.
+        let may_leave = had_changed || may_lock_now != MayLock::Nothing;
+        let claimed = attempt(may_leave, || {
             lock_to_write(c"jobs");
             let outcome = Session::with(|session| {
                 worker::must_be_registered(session, wanted.worker)?;
-                let outcome = claim(session, wanted, clock(), may_lock_now)?;
+                let outcome = claim(session, wanted, clock(), may_lock_now, passed)?;
                 if !outcome.jobs.is_empty() && !last && may_lock == MayLock::Many {
-                    wanted.lanes.free_due(session, clock())?;
+                    wanted.lanes.free_due(session, clock(), passed)?;
                 }
                 Ok(outcome)
             })?;

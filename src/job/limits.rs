@@ -34,12 +34,36 @@ static RULES: Statement = Statement::latest(
 );
 
 static TAKE_ACTIVE: Statement = Statement::latest(
-    "UPDATE minion.active_slots SET job = $4 WHERE queue = $1 AND task = $2 AND number = $3",
+    "UPDATE minion.active_slots
+    SET job = $4
+    WHERE queue = $1 AND task = $2 AND number = $3 AND job IS NULL",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID],
 );
 
 static TAKE_START: Statement = Statement::latest(
-    "UPDATE minion.start_slots SET free_at = $4 + $5 WHERE queue = $1 AND task = $2 AND number = $3",
+    "UPDATE minion.start_slots
+    SET free_at = $4 + $5
+    WHERE queue = $1 AND task = $2 AND number = $3 AND free_at <= $4",
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INTERVALOID,
+    ],
+);
+
+/// A start beyond the limit: the place that is the last to be free is so later. No claim is at it.
+static ADD_START: Statement = Statement::latest(
+    "UPDATE minion.start_slots AS slot
+    SET free_at = GREATEST(slot.free_at, $4) + $5
+    WHERE slot.queue = $1 AND slot.task = $2 AND slot.number = (
+        SELECT number
+        FROM minion.start_slots
+        WHERE queue = $1 AND task = $2 AND number < $3
+        ORDER BY free_at DESC
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED)",
     &[
         pg_sys::TEXTOID,
         pg_sys::TEXTOID,
@@ -182,6 +206,31 @@ impl Rule {
             starts: starts.zip(rows.get(row, 5)),
         }
     }
+
+    /// Counts an active job that has no place, beyond the limit if there is none.
+    fn count(&self, session: &Session, job: i64) -> Result<(), Error> {
+        let Some(most) = self.max_active else { return Ok(()) };
+        let (queue, task) = (self.queue.as_str(), self.task.as_str());
+        lock_limits();
+        let _places = LimitLock::alone(queue, task);
+        as_owner_of_jobs(|| give(session, queue, task, most, vec![job]))
+    }
+
+    /// Counts a start that has no place, later if there is none.
+    fn count_start(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
+        let Some((most, per)) = self.starts else { return Ok(()) };
+        let (queue, task) = (self.queue.as_str(), self.task.as_str());
+        as_owner_of_jobs(|| {
+            lock_places_to_write();
+            if let Some(_limit) = LimitLock::together(queue, task)
+                && let Slot::Locked(_place, number) = slots::lock_start_slot(queue, task, now, most)
+                && session.run(&TAKE_START, params![queue, task, number, now, per])?.count() > 0
+            {
+                return Ok(());
+            }
+            session.run(&ADD_START, params![queue, task, most, now, per]).map(drop)
+        })
+    }
 }
 
 /// What one job needs to start under its limits, locked for it until this is dropped.
@@ -244,19 +293,31 @@ impl Slots {
         }
     }
 
-    /// The job has started.
+    /// The job has started. What a trigger of somebody's has done meanwhile may have taken its places, or taken
+    /// them away.
     pub fn take(self, session: &Session, job: i64, now: Timestamp) -> Result<(), Error> {
+        let mut active = Vec::new();
+        let mut start = Vec::new();
         as_owner_of_jobs(|| {
             for (rule, number) in &self.active {
                 let params = params![rule.queue.as_str(), rule.task.as_str(), *number, job];
-                session.run(&TAKE_ACTIVE, params)?;
+                if session.run(&TAKE_ACTIVE, params)?.count() == 0 {
+                    active.push(rule.clone());
+                }
             }
             for (rule, number, per) in &self.start {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
-                session.run(&TAKE_START, params![queue, task, *number, now, *per])?;
+                if session.run(&TAKE_START, params![queue, task, *number, now, *per])?.count() == 0
+                {
+                    start.push(rule.clone());
+                }
             }
             Ok(())
-        })
+        })?;
+        // Whoever wants a limit alone must not have it together with others.
+        drop(self);
+        active.iter().try_for_each(|rule| rule.count(session, job))?;
+        start.iter().try_for_each(|rule| rule.count_start(session, now))
     }
 }
 
@@ -289,13 +350,11 @@ pub fn give(
 
 /// Counts a job that has become active in a lane, or come into it, without a claim. It can't be refused.
 pub fn count(session: &Session, lane: &Lane, job: i64) -> Result<(), Error> {
-    for rule in Rules::now(session)?.of(lane) {
-        if let Some(most) = rule.max_active {
-            let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
-            lock_limits();
-            let _places = LimitLock::alone(queue, task);
-            as_owner_of_jobs(|| give(session, queue, task, most, vec![job]))?;
-        }
-    }
-    Ok(())
+    Rules::now(session)?.of(lane).iter().try_for_each(|rule| rule.count(session, job))
+}
+
+/// The same for one that was claimed, but has turned out to be in this lane.
+pub fn count_start(session: &Session, lane: &Lane, job: i64, now: Timestamp) -> Result<(), Error> {
+    count(session, lane, job)?;
+    Rules::now(session)?.of(lane).iter().try_for_each(|rule| rule.count_start(session, now))
 }

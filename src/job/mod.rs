@@ -1,6 +1,7 @@
 //! Jobs, from enqueue to removal.
 
 pub mod argument;
+mod around;
 mod bulk;
 mod change;
 mod claim;

@@ -8,6 +8,7 @@
 //! - the watched parent is the newest that is not done: parents mostly finish oldest first, so that a
 //!   child of thousands is looked at a few times, not thousands of times.
 
+use super::around::{Done, PassedOver};
 use super::lanes::{STRETCH_TYPES, blocked, misplaced, parked, ready, stretch};
 use super::look::Lanes;
 use crate::error::Error;
@@ -218,35 +219,45 @@ pub fn place_parked(session: &Session, now: Timestamp, ids: Vec<i64>) -> Result<
 
 impl Lanes {
     /// Frees a batch of due jobs in each lane.
-    pub fn free_due(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
-        self.due(session, now)?.iter().try_for_each(|lane| lane.free_due(session, now, BATCH, 1))
+    pub fn free_due(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        passed: &PassedOver,
+    ) -> Result<(), Error> {
+        let free = |lane: &Lane| lane.free_due(session, now, BATCH, 1, passed).map(drop);
+        self.due(session, now)?.iter().try_for_each(free)
     }
 }
 
 impl Lane {
     /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
     /// `enough` are ready: one call must not pay for a whole backlog that has come due. `batch`: how many are
-    /// locked at a time, [`BATCH`] at the most; fewer are one batch.
+    /// locked at a time, [`BATCH`] at the most; fewer are one batch. False if one was passed over.
     pub fn free_due(
         &self,
         session: &Session,
         now: Timestamp,
         batch: usize,
         enough: usize,
-    ) -> Result<(), Error> {
+        passed: &PassedOver,
+    ) -> Result<bool, Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
+        let lock = |most| Ok(session.run_at_most(&LOCK_DUE, params, most)?.column(1));
         let mut ready = 0;
+        let mut all = true;
         for _ in 0..BATCHES {
-            let ids: Vec<i64> = session.run_at_most(&LOCK_DUE, params, batch)?.column(1);
-            let count = ids.len();
-            let placed = place(session, now, ids)?;
-            ready += placed.iter().filter(|&&is_ready| is_ready).count();
-            if count < BATCH || ready >= enough {
+            let placed: Done<bool> =
+                passed.around(batch, lock, |ids, _| place(session, now, ids))?;
+            all &= !placed.passed;
+            ready += placed.done.iter().filter(|&&is_ready| is_ready).count();
+            let more = placed.passed || (placed.stopped.is_some() && batch == BATCH);
+            if !more || ready >= enough {
                 break;
             }
             check_for_interrupts();
         }
-        Ok(())
+        Ok(all && !passed.any())
     }
 
     /// The lane's next due jobs from a place in the index on: their ids and `parked_until`. For repair.
@@ -269,10 +280,11 @@ impl Lane {
         from: Position,
         to: Position,
         batch: usize,
+        passed: &PassedOver,
     ) -> Result<(), Error> {
         let stretch = self.stretch(now, from, to);
-        let ids = session.run_at_most(&LOCK_MISPLACED, &stretch, batch)?.column(1);
-        place(session, now, ids).map(drop)
+        let lock = |most| Ok(session.run_at_most(&LOCK_MISPLACED, &stretch, most)?.column(1));
+        passed.around(batch, lock, |ids, _| place(session, now, ids)).map(drop)
     }
 }
 

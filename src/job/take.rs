@@ -1,12 +1,13 @@
 //! The jobs of one lane: the first that can run from a place on, and taking those up to another.
 
+use super::around::PassedOver;
 use super::lanes::{Head, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch};
 use super::look::Lanes;
 use crate::error::Error;
-use crate::shared::lane::Position;
+use crate::shared::lane::{Lane, Position};
 use crate::statement::value::Jsonb;
 use crate::statement::{
-    Rows, Session, Statement, Timestamp, check_for_interrupts, clock, guarded, params, probe,
+    Rows, Session, Statement, Timestamp, as_owner_of_jobs, clock, params, probe, users,
 };
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -18,6 +19,8 @@ pub struct Claimed {
     pub retries: i32,
     pub task: String,
     rank: i32,
+    /// Where it is, if that is not the lane that it was claimed in.
+    pub elsewhere: Option<Lane>,
 }
 
 impl Claimed {
@@ -65,9 +68,15 @@ macro_rules! take {
     };
 }
 
+macro_rules! columns {
+    () => {
+        " job.id, job.args, job.retries, job.task, ~job.priority"
+    };
+}
+
 macro_rules! returning {
     () => {
-        " RETURNING job.id, job.args, job.retries, job.task, ~job.priority"
+        concat!(" RETURNING", columns!())
     };
 }
 
@@ -145,32 +154,47 @@ static TAKE_LOCKED: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
 
-static TAKE_ID: Statement = Statement::new(
+/// What they are now.
+static TAKEN: Statement = Statement::new(
     concat!(
-        take!(),
-        "$2
-        WHERE job.id = (
-            SELECT job.id
+        "SELECT",
+        columns!(),
+        ", job.queue
+        FROM minion.jobs AS job
+        WHERE job.id = ANY ($1) AND job.state = $2::minion.job_state"
+    ),
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+);
+
+macro_rules! lock_id {
+    () => {
+        concat!(
+            "SELECT job.id
             FROM minion.jobs AS job
             WHERE job.id = $3 AND job.queue = ANY ($4) AND ($5 IS NULL OR job.task = ANY ($5))
               AND ~job.priority <= $6 AND ",
-        claimable!(),
-        " FOR UPDATE SKIP LOCKED
-        )",
-        returning!()
-    ),
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INT8OID,
-        pg_sys::INT8OID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::INT4OID,
-    ],
-);
+            claimable!(),
+            " FOR UPDATE SKIP LOCKED"
+        )
+    };
+}
 
-/// The LIMIT of the statements that lock.
-const STATEMENT_LIMIT: usize = 1_000;
+/// $2 is the worker, for [`TAKE_ID`].
+const ID_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8OID,
+    pg_sys::INT8OID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::INT4OID,
+];
+
+static LOCK_ID: Statement = Statement::new(lock_id!(), ID_TYPES);
+
+static TAKE_ID: Statement = Statement::new(
+    concat!(take!(), "$2 WHERE job.id = (", lock_id!(), ")", returning!(), ", job.queue"),
+    ID_TYPES,
+);
 
 /// What was taken of a stretch, and where the rest of it begins.
 pub struct Taken {
@@ -186,58 +210,45 @@ impl Head {
         worker: i64,
         limit: Position,
         missing: usize,
+        passed: &PassedOver,
     ) -> Result<Taken, Error> {
-        if missing == 1
-            && self.source == Source::Ready
-            && let Some(taken) = self.take_one(session, worker, limit)?
-        {
-            return Ok(taken);
-        }
-        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
         let Some((rank, last)) = self.stretch_to(limit) else { return Ok(Taken::none(limit)) };
+        let lock = |most| self.lock(session, rank, last, most);
+        let taken = passed.around(missing, lock, |ids, look| match look {
+            true => take_and_look(session, worker, ids, Some(&self.lane)),
+            false => Ok(claimed(session, &take(session, worker, ids)?)),
+        })?;
+        let mut jobs = taken.done;
+        // UPDATE returns rows in any order.
+        jobs.sort_unstable_by_key(Claimed::position);
+        // Without a last one, it was the stretch that ended.
+        let rest = taken.stopped.map_or(limit, |id| Position::new(rank, id).next());
+        Ok(Taken { jobs, rest })
+    }
+
+    /// Locks at most `most` jobs from the head to the last id of its rank, for one without a statement if it
+    /// can.
+    fn lock(
+        &self,
+        session: &Session,
+        rank: i32,
+        last: i64,
+        most: usize,
+    ) -> Result<Vec<i64>, Error> {
+        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
+        let (now, from) = (clock(), self.position.id);
         let lock = match self.source {
             Source::Ready => &LOCK_READY,
             Source::Due => &LOCK_DUE,
         };
-        let params = params![clock(), queue, task, rank, self.position.id, last];
-        let ids: Vec<i64> = session.run_at_most(lock, params, missing)?.column(1);
-        let rest = match ids.last() {
-            // It was not the stretch that ended there.
-            Some(&id) if ids.len() >= missing.min(STATEMENT_LIMIT) => {
-                Position::new(rank, id).next()
-            }
-            _ => limit,
-        };
-        let mut jobs = take_locked(session, worker, ids)?;
-        // UPDATE returns rows in any order.
-        jobs.sort_unstable_by_key(Claimed::position);
-        Ok(Taken { jobs, rest })
-    }
-
-    /// The same for one job, without a statement that looks for it; None if one has to.
-    fn take_one(
-        &self,
-        session: &Session,
-        worker: i64,
-        limit: Position,
-    ) -> Result<Option<Taken>, Error> {
-        let (queue, task) = (self.lane.queue.as_str(), self.lane.task.as_str());
-        let Some((rank, last)) = self.stretch_to(limit) else { return Ok(None) };
-        let asked = self.position.id;
-        let mut from = asked;
-        loop {
-            let found = probe::lock_first_ready(queue, task, (rank, from), asked, last, clock());
-            let Some(id) = found else { return Ok(None) };
-            let Some(id) = id else { return Ok(Some(Taken::none(limit))) };
-            let (jobs, rest) =
-                (take_locked(session, worker, vec![id])?, Position::new(rank, id).next());
-            if !jobs.is_empty() || rest >= limit {
-                return Ok(Some(Taken { jobs, rest }));
-            }
-            // It was passed over.
-            from = rest.id;
-            check_for_interrupts();
+        if most == 1
+            && self.source == Source::Ready
+            && let Some(found) = probe::lock_first_ready(queue, task, (rank, from), from, last, now)
+        {
+            return Ok(found.into_iter().collect());
         }
+        let params = params![now, queue, task, rank, from, last];
+        Ok(session.run_at_most(lock, params, most)?.column(1))
     }
 
     /// The rank of the stretch that begins here, and its last id.
@@ -283,35 +294,8 @@ impl Taken {
 }
 
 thread_local! {
-    /// The jobs that this backend is about to take. An error on the way, of a trigger of somebody's, leaves them
-    /// here, and they are suspects from then on: each is taken by itself, and passed over if it fails again. So
-    /// such a job costs the caller one error, and does not keep it from all the others; and taking a job that
-    /// nothing is wrong with costs nothing more.
+    /// In their order.
     static UNDER_WAY: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
-    static SUSPECTS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Of more suspects than this the oldest are forgotten, and may cost an error again.
-const SUSPECTED: usize = 2 * STATEMENT_LIMIT;
-
-/// Takes jobs that this call has locked.
-fn take_locked(session: &Session, worker: i64, ids: Vec<i64>) -> Result<Vec<Claimed>, Error> {
-    let (suspects, ids): (Vec<i64>, _) = SUSPECTS.with_borrow_mut(|suspects| {
-        suspects.extend(UNDER_WAY.take());
-        suspects.drain(..suspects.len().saturating_sub(SUSPECTED));
-        ids.into_iter().partition(|id| suspects.contains(id))
-    });
-    let mut jobs = take(session, worker, ids)?;
-    for id in suspects {
-        match guarded(|| take(session, worker, vec![id])) {
-            Ok(taken) => {
-                jobs.extend(taken);
-                SUSPECTS.with_borrow_mut(|suspects| suspects.retain(|suspect| *suspect != id));
-            }
-            Err(failure) => Error::PassedOver { what: format!("job {id}"), failure }.warn(),
-        }
-    }
-    Ok(jobs)
 }
 
 /// Whether a claim of this backend is taking a job at this moment, and sees to its limits itself.
@@ -319,37 +303,87 @@ pub fn is_under_way(job: i64) -> bool {
     UNDER_WAY.with_borrow(|under_way| under_way.binary_search(&job).is_ok())
 }
 
-/// A certain job, if it can run.
+/// Jobs are under way, besides those of a claim in whose middle a trigger of a user's claims others, until this
+/// is dropped, come what may.
+struct UnderWay {
+    outer: Vec<i64>,
+}
+
+impl UnderWay {
+    fn begin(ids: &[i64]) -> Self {
+        UNDER_WAY.with_borrow_mut(|under_way| {
+            let outer = under_way.clone();
+            under_way.extend(ids);
+            if !outer.is_empty() {
+                under_way.sort_unstable();
+            }
+            Self { outer }
+        })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.with_borrow_mut(|under_way| under_way.clone_from(&self.outer));
+    }
+}
+
+/// A certain job, if it can run. `lane`: where it is thought to be.
 pub fn take_id(
     session: &Session,
     worker: i64,
     id: i64,
     lanes: &Lanes,
     worst: i32,
-) -> Result<Taken, Error> {
-    UNDER_WAY.set(vec![id]);
+    lane: Option<&Lane>,
+    passed: &PassedOver,
+) -> Result<Vec<Claimed>, Error> {
     let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst];
+    if users::may_interfere() {
+        let lock = |_| Ok(session.run(&LOCK_ID, params)?.column(1));
+        let take = |ids, _| take_and_look(session, worker, ids, lane);
+        return Ok(passed.around(1, lock, take)?.done);
+    }
+    let _under_way = UnderWay::begin(&[id]);
     let rows = session.run(&TAKE_ID, params)?;
-    UNDER_WAY.with_borrow_mut(Vec::clear);
-    Ok(Taken { jobs: claimed(session, &rows), rest: Position::END })
+    Ok(claimed_in(session, &rows, lane))
 }
 
-/// `ids` are in their order, as all of one rank are.
-fn take(session: &Session, worker: i64, ids: Vec<i64>) -> Result<Vec<Claimed>, Error> {
-    let one = match ids[..] {
-        [] => return Ok(Vec::new()),
-        [id] => Some(id),
-        _ => None,
-    };
-    UNDER_WAY.with_borrow_mut(|under_way| under_way.clone_from(&ids));
+/// Takes jobs that this call has locked. `ids` are in their order, as all of one rank are.
+fn take(session: &Session, worker: i64, ids: Vec<i64>) -> Result<Rows, Error> {
+    let _under_way = UnderWay::begin(&ids);
     // Not before what the claim has seen: jobs may have come since it began.
     let now = clock();
-    let rows = match one {
-        Some(id) => session.run(&TAKE_LOCKED, params![now, worker, id])?,
-        None => session.run(&TAKE, params![now, worker, ids])?,
-    };
-    UNDER_WAY.with_borrow_mut(Vec::clear);
-    Ok(claimed(session, &rows))
+    match ids[..] {
+        [id] => session.run(&TAKE_LOCKED, params![now, worker, id]),
+        _ => session.run(&TAKE, params![now, worker, ids]),
+    }
+}
+
+/// The same where triggers of users' may have changed the jobs after they were written, ended or removed them:
+/// those that are active then, as they are then.
+fn take_and_look(
+    session: &Session,
+    worker: i64,
+    ids: Vec<i64>,
+    lane: Option<&Lane>,
+) -> Result<Vec<Claimed>, Error> {
+    if take(session, worker, ids.clone())?.count() < ids.len() {
+        return Err(Error::Refused { table: "jobs" });
+    }
+    let rows = as_owner_of_jobs(|| session.run(&TAKEN, params![ids, "active"]))?;
+    Ok(claimed_in(session, &rows, lane))
+}
+
+/// With column 6, the queue: `lane` is where they were thought to be.
+fn claimed_in(session: &Session, rows: &Rows, lane: Option<&Lane>) -> Vec<Claimed> {
+    let mut jobs = claimed(session, rows);
+    for (row, job) in jobs.iter_mut().enumerate() {
+        let queue = rows.get(row, 6).expect("queue is NOT NULL");
+        let is = Lane { queue, task: job.task.clone() };
+        job.elsewhere = Some(is).filter(|is| Some(is) != lane);
+    }
+    jobs
 }
 
 fn claimed(session: &Session, rows: &Rows) -> Vec<Claimed> {
@@ -360,6 +394,7 @@ fn claimed(session: &Session, rows: &Rows) -> Vec<Claimed> {
             retries: rows.get(row, 3).expect("retries is NOT NULL"),
             task: rows.get(row, 4).expect("task is NOT NULL"),
             rank: rows.get(row, 5).expect("priority is NOT NULL"),
+            elsewhere: None,
         })
         .collect()
 }

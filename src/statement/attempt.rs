@@ -8,8 +8,11 @@ use pgrx::pg_sys;
 /// at once, as if it had never been; else they are the caller's, to the end of the transaction. So a call can
 /// wait for something between two attempts without standing in the way of REINDEX, VACUUM FULL or ALTER
 /// EXTENSION, and of all who come after those. (Not in a transaction that has changed or locked any row: what
-/// it holds, it may hold for that.)
-pub fn attempt<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+/// it holds, it may hold for that. Unless `may_leave` says that nothing of it has lasted.)
+pub fn attempt<T>(
+    may_leave: bool,
+    work: impl FnOnce() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
     // SAFETY: as the server does it for a subtransaction. After an error, whoever aborts the transaction or
     // subtransaction sets the current owner, and releases this one with its parent.
     unsafe {
@@ -18,7 +21,7 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<Option<T>, Error>) -> Result<Opt
         pg_sys::CurrentResourceOwner = own;
         let result = work();
         pg_sys::CurrentResourceOwner = caller;
-        let keep = matches!(result, Ok(Some(_))) || has_changed_anything();
+        let keep = matches!(result, Ok(Some(_))) || (may_leave && has_changed_anything());
         for phase in [
             pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_BEFORE_LOCKS,
             pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS,

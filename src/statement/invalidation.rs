@@ -1,6 +1,7 @@
 //! What a backend keeps in mind of tables that seldom change: the server's invalidation messages, which
 //! triggers on those tables ask for, tell every backend when they have.
 
+use super::users;
 use pgrx::{PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -23,6 +24,15 @@ pub fn is_current() -> bool {
 
 /// To be called before the tables are read. False if there are none, as before an upgrade.
 pub fn watch() -> bool {
+    listen();
+    WATCHED.set(tables());
+    let found = exist();
+    CURRENT.set(found);
+    found
+}
+
+/// Hears of each change to a table's description from now on.
+pub(super) fn listen() {
     if !REGISTERED.get() {
         // SAFETY: the callback is a function of this library, which is never unloaded.
         unsafe {
@@ -30,10 +40,6 @@ pub fn watch() -> bool {
         }
         REGISTERED.set(true);
     }
-    WATCHED.set(tables());
-    let found = exist();
-    CURRENT.set(found);
-    found
 }
 
 /// Whether there are such tables: an older version of the extension has none.
@@ -60,4 +66,5 @@ extern "C-unwind" fn at_change(_: pg_sys::Datum, table: pg_sys::Oid) {
     if table == pg_sys::InvalidOid || WATCHED.get().contains(&table) {
         CURRENT.set(false);
     }
+    users::at_change(table);
 }

@@ -17,6 +17,7 @@ pub mod sequence;
 pub mod steer;
 mod time;
 pub mod trigger;
+pub mod users;
 pub mod value;
 pub mod version;
 pub mod zone;

@@ -33,11 +33,12 @@ fn with_two_limited_jobs() -> (Database, Client) {
 #[test]
 fn a_session_goes_on_after_an_error_in_a_limited_claim() {
     let (database, mut client) = with_two_limited_jobs();
-    run(&mut client, REFUSE_JOB_1);
+    // As if somebody cancelled it there: that is not the job's fault.
+    run(&mut client, &REFUSE_JOB_1.replace("RAISE 'not this one'", "RAISE query_canceled"));
     run(&mut client, "CREATE TABLE done (id int)");
     let wait = "SELECT id FROM minion.dequeue(1, wait => '1 minute')";
     let error = client.query(wait, &[]).unwrap_err();
-    assert_eq!(error.code(), Some(&SqlState::RAISE_EXCEPTION));
+    assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
     assert_eq!(client.one::<i32>("SELECT 1", &[]), 1);
     // What a handler undoes is its own block, not ours.
     let mut client = database.connect();
@@ -47,7 +48,7 @@ fn a_session_goes_on_after_an_error_in_a_limited_claim() {
         BEGIN
             INSERT INTO done VALUES (1);
             PERFORM minion.dequeue(1);
-        EXCEPTION WHEN raise_exception THEN
+        EXCEPTION WHEN query_canceled THEN
             INSERT INTO done VALUES (2);
         END $$",
     );
@@ -102,7 +103,7 @@ fn a_claim_that_times_out_at_any_moment_leaves_the_session_whole() {
 }
 
 #[test]
-fn a_job_whose_trigger_raises_is_passed_over_by_the_next_claim() {
+fn a_job_whose_trigger_raises_is_passed_over_by_each_claim() {
     for limit in ["", "SELECT minion.limit_task('task', 5)"] {
         let database = Database::new();
         let mut client = database.connect();
@@ -110,8 +111,6 @@ fn a_job_whose_trigger_raises_is_passed_over_by_the_next_claim() {
         run(&mut client, REFUSE_JOB_1);
         run(&mut client, limit);
         run(&mut client, "SELECT minion.enqueue('task') FROM generate_series(1, 4)");
-        let error = client.query("SELECT id FROM minion.dequeue(1)", &[]).unwrap_err();
-        assert_eq!(error.code(), Some(&SqlState::RAISE_EXCEPTION));
         assert_eq!(claim(&mut client), [2]);
         assert_eq!(claim(&mut client), [3]);
         let all = "SELECT id FROM minion.dequeue(1, max_jobs => 9)";
@@ -130,7 +129,6 @@ fn a_batch_with_a_job_whose_trigger_raises_is_claimed_without_it() {
     run(&mut client, REFUSE_JOB_1);
     run(&mut client, "SELECT minion.enqueue('task') FROM generate_series(1, 1500)");
     let batch = "SELECT id FROM minion.dequeue(1, max_jobs => 1200)";
-    assert!(client.query(batch, &[]).is_err());
     let claimed = client.all::<i64>(batch, &[]);
     assert_eq!(claimed, (2..=1201).collect::<Vec<_>>());
 }

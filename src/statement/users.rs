@@ -1,0 +1,241 @@
+//! What users have put on `minion.jobs` that may keep a row of it from being changed.
+//!
+//! An UPDATE of ours raises no error over one job unless something of theirs does. Where there is nothing, no
+//! claim pays for a subtransaction.
+
+use super::invalidation;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::CStr;
+
+/// Of those for UPDATE.
+const OUR_TRIGGER: &CStr = c"jobs_updated";
+
+const OUR_CHECKS: [&CStr; 5] = [
+    c"jobs_queue_has_1_to_1000_bytes",
+    c"jobs_task_has_1_to_1000_bytes",
+    c"jobs_args_is_array",
+    c"jobs_notes_is_object",
+    c"jobs_attempts_is_positive",
+];
+
+/// Those that are unique, or have an expression or a WHERE clause.
+const OUR_INDEXES: [&CStr; 10] = [
+    c"jobs_pkey",
+    c"jobs_ready",
+    c"jobs_parked",
+    c"jobs_waits_for",
+    c"jobs_active",
+    c"jobs_finished",
+    c"jobs_failed",
+    c"jobs_expiring",
+    c"jobs_unique_key",
+    c"jobs_notes",
+];
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+const KEEP_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
+
+thread_local! {
+    /// The answer, as long as the server does not tell that the table has changed.
+    static KNOWN: Cell<Option<bool>> = const { Cell::new(None) };
+    static JOBS: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether anything of users' may raise an error, or do something else, when a job is changed. To be asked
+/// under a lock of the table that a statement takes to write: nothing of the kind comes while it is held.
+pub fn may_interfere() -> bool {
+    if let Some(known) = KNOWN.get() {
+        return known;
+    }
+    invalidation::listen();
+    // SAFETY: look-ups in the catalogue caches.
+    let jobs = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        pg_sys::get_relname_relid(c"jobs".as_ptr(), schema)
+    };
+    if jobs == pg_sys::InvalidOid {
+        return false;
+    }
+    JOBS.set(jobs);
+    let changes = CHANGES.get();
+    let found = Table::open(jobs).has_anything_of_users();
+    // Unless it has changed under our eyes.
+    if CHANGES.get() == changes {
+        KNOWN.set(Some(found));
+    }
+    found
+}
+
+/// A table's description has changed, or all have. Touches nothing but what was initialised before: it may not
+/// fail.
+pub(super) fn at_change(table: pg_sys::Oid) {
+    if table == pg_sys::InvalidOid || table == JOBS.get() {
+        KNOWN.set(None);
+        CHANGES.set(CHANGES.get().wrapping_add(1));
+    }
+}
+
+/// An open table.
+struct Table(pg_sys::Relation);
+
+impl Table {
+    fn open(table: pg_sys::Oid) -> Self {
+        // SAFETY: locked before it is used.
+        Self(unsafe { pg_sys::table_open(table, LOCK) })
+    }
+
+    fn has_anything_of_users(&self) -> bool {
+        // SAFETY: the relation is open.
+        let table = unsafe { &*self.0 };
+        // SAFETY: see above; an open relation has a description.
+        let has_policies = unsafe { (*table.rd_rel).relrowsecurity };
+        has_policies
+            || !table.rd_rules.is_null()
+            || self.has_trigger()
+            || self.has_constraint()
+            || self.has_index()
+    }
+
+    fn has_trigger(&self) -> bool {
+        // SAFETY: the relation is open, and has as many triggers as it says, each with a name.
+        unsafe {
+            let Some(all) = (*self.0).trigdesc.as_ref() else { return false };
+            (0..all.numtriggers as usize).any(|at| {
+                let trigger = &*all.triggers.add(at);
+                let for_update = trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_UPDATE != 0;
+                let enabled = trigger.tgenabled as u8 != pg_sys::TRIGGER_DISABLED;
+                // What others have that refers to a job minds its id alone, which stays.
+                let refers = pg_sys::RI_FKey_trigger_type(trigger.tgfoid);
+                for_update
+                    && enabled
+                    && refers as u32 != pg_sys::RI_TRIGGER_PK
+                    && CStr::from_ptr(trigger.tgname) != OUR_TRIGGER
+            })
+        }
+    }
+
+    fn has_constraint(&self) -> bool {
+        // SAFETY: the relation is open, and has as many checks as it says, each with a name.
+        unsafe {
+            let Some(all) = (*(*self.0).rd_att).constr.as_ref() else { return false };
+            all.has_generated_stored
+                || (0..all.num_check.into()).any(|at: usize| {
+                    let name = CStr::from_ptr((*all.check.add(at)).ccname);
+                    !OUR_CHECKS.contains(&name)
+                })
+        }
+    }
+
+    fn has_index(&self) -> bool {
+        // SAFETY: the relation is open; the list is a copy, and one of OIDs.
+        unsafe {
+            let all = pg_sys::RelationGetIndexList(self.0);
+            let count = all.as_ref().map_or(0, |list| list.length as usize);
+            (0..count).any(|at| {
+                let index = (*(*all).elements.add(at)).oid_value;
+                !is_ours(index) && may_raise(index)
+            })
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // An error on its way through has the server close it.
+        if !std::thread::panicking() {
+            // SAFETY: opened in open; the lock is kept to the transaction's end, as a statement does.
+            unsafe { pg_sys::table_close(self.0, KEEP_LOCK) };
+        }
+    }
+}
+
+unsafe fn is_ours(index: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the catalogue caches; the name is a copy.
+    unsafe {
+        let name = pg_sys::get_rel_name(index);
+        !name.is_null() && OUR_INDEXES.contains(&CStr::from_ptr(name))
+    }
+}
+
+/// Whether it has rules, or something to work out.
+unsafe fn may_raise(index: pg_sys::Oid) -> bool {
+    // SAFETY: of a table that is locked; nothing in between can fail but for want of memory, and then the server
+    // closes it.
+    unsafe {
+        let index = pg_sys::index_open(index, LOCK);
+        let rules = &*(*index).rd_index;
+        let may = rules.indisunique
+            || rules.indisexclusion
+            || !pg_sys::RelationGetIndexExpressions(index).is_null()
+            || !pg_sys::RelationGetIndexPredicate(index).is_null();
+        pg_sys::index_close(index, KEEP_LOCK);
+        may
+    }
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::may_interfere;
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn a_table_as_it_was_made_has_nothing_of_users() {
+        assert!(!may_interfere());
+    }
+
+    #[pg_test]
+    fn what_users_add_to_the_table_is_seen_at_once_and_so_is_its_end() {
+        Spi::run(
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+            CREATE TABLE workers_of_mine (id bigint PRIMARY KEY)",
+        )
+        .expect("SQL");
+        let things = [
+            ("TRIGGER t BEFORE UPDATE ON minion.jobs EXECUTE FUNCTION f()", "DROP TRIGGER t ON"),
+            ("UNIQUE INDEX i ON minion.jobs (worker)", "DROP INDEX minion.i --"),
+            ("INDEX i ON minion.jobs ((1 / priority))", "DROP INDEX minion.i --"),
+            ("INDEX i ON minion.jobs (task) WHERE 1 / priority > 0", "DROP INDEX minion.i --"),
+            ("RULE r AS ON UPDATE TO minion.jobs DO INSTEAD NOTHING", "DROP RULE r ON"),
+        ];
+        for (make, drop) in things {
+            Spi::run(&format!("CREATE {make}")).expect("SQL");
+            assert!(may_interfere(), "{make}");
+            Spi::run(&format!("{drop} minion.jobs")).expect("SQL");
+            assert!(!may_interfere(), "{drop}");
+        }
+        let changes = [
+            ("ADD CONSTRAINT c CHECK (worker > 0) NOT VALID", "DROP CONSTRAINT c"),
+            (
+                "ADD CONSTRAINT c FOREIGN KEY (worker) REFERENCES workers_of_mine",
+                "DROP CONSTRAINT c",
+            ),
+            ("ADD COLUMN c int GENERATED ALWAYS AS (1 / priority) STORED", "DROP COLUMN c"),
+            ("ENABLE ROW LEVEL SECURITY", "DISABLE ROW LEVEL SECURITY"),
+        ];
+        for (make, drop) in changes {
+            Spi::run(&format!("ALTER TABLE minion.jobs {make}")).expect("SQL");
+            assert!(may_interfere(), "{make}");
+            Spi::run(&format!("ALTER TABLE minion.jobs {drop}")).expect("SQL");
+            assert!(!may_interfere(), "{drop}");
+        }
+    }
+
+    #[pg_test]
+    fn what_can_not_keep_a_job_from_starting_is_not_minded() {
+        for thing in [
+            "CREATE INDEX i ON minion.jobs (created)",
+            "ALTER TABLE minion.jobs ADD COLUMN c int NOT NULL DEFAULT 5",
+            "CREATE TABLE of_jobs (id bigint REFERENCES minion.jobs ON UPDATE RESTRICT)",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER t BEFORE INSERT ON minion.jobs EXECUTE FUNCTION f()",
+            "CREATE TRIGGER u BEFORE UPDATE ON minion.jobs EXECUTE FUNCTION f()",
+            "ALTER TABLE minion.jobs DISABLE TRIGGER u",
+        ] {
+            Spi::run(thing).expect("SQL");
+        }
+        assert!(!may_interfere());
+    }
+}
