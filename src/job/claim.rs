@@ -9,6 +9,7 @@ use super::limits::{self, Full, Rule, Rules, Slots};
 use super::look::{Lanes, Look};
 use super::parked::BATCH;
 use super::take::{Claimed, Taken, take_id};
+use super::under_way::{UnderLimits, is_counted_later};
 use crate::error::Error;
 use crate::shared::lane::Position;
 use crate::shared::wake::Pauses;
@@ -155,24 +156,32 @@ impl Claim<'_> {
         rules: &[Rc<Rule>],
         take: impl FnOnce() -> Result<Taken, Error>,
     ) -> Result<Result<Taken, Full>, Error> {
-        let slots = match rules.is_empty() {
-            true => None,
-            false => match Slots::lock(rules, clock()) {
-                Ok(slots) => Some(slots),
-                Err(reached) => return Ok(Err(reached)),
-            },
-        };
-        let taken = take()?;
-        match (slots, taken.jobs.first()) {
-            (Some(slots), Some(job)) if job.elsewhere.is_none() => {
-                slots.take(self.session, job.id, clock())?;
+        let taken = match rules.is_empty() {
+            true => take()?,
+            false => {
+                let slots = match Slots::lock(rules, clock()) {
+                    Ok(slots) => slots,
+                    Err(reached) => return Ok(Err(reached)),
+                };
+                let under_limits = UnderLimits::begin();
+                let taken = take()?;
+                match taken.jobs.first() {
+                    Some(job) if job.elsewhere.is_none() => {
+                        slots.take(self.session, job.id, clock())?;
+                    }
+                    // These places are not the job's.
+                    _ => drop(slots),
+                }
+                under_limits.end(self.session)?;
+                taken
             }
-            // These places are not the job's.
-            (slots, _) => drop(slots),
-        }
+        };
         for job in &taken.jobs {
             if let Some(lane) = &job.elsewhere {
-                limits::count_start(self.session, lane, job.id, clock())?;
+                limits::count_start(self.session, lane, clock())?;
+                if !is_counted_later(job.id) {
+                    limits::count(self.session, lane, job.id)?;
+                }
             }
         }
         Ok(Ok(taken))

@@ -353,8 +353,7 @@ pub fn count(session: &Session, lane: &Lane, job: i64) -> Result<(), Error> {
     Rules::now(session)?.of(lane).iter().try_for_each(|rule| rule.count(session, job))
 }
 
-/// The same for one that was claimed, but has turned out to be in this lane.
-pub fn count_start(session: &Session, lane: &Lane, job: i64, now: Timestamp) -> Result<(), Error> {
-    count(session, lane, job)?;
+/// The same for the start of one that was claimed, but has turned out to be in this lane.
+pub fn count_start(session: &Session, lane: &Lane, now: Timestamp) -> Result<(), Error> {
     Rules::now(session)?.of(lane).iter().try_for_each(|rule| rule.count_start(session, now))
 }

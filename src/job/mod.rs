@@ -17,6 +17,7 @@ mod parked;
 mod placing;
 mod take;
 pub mod triggers;
+mod under_way;
 pub mod unique;
 
 pub use complete::fail;

@@ -3,6 +3,7 @@
 use super::around::PassedOver;
 use super::lanes::{Head, STRETCH_TYPES, Source, blocked, parked, read_head, ready, stretch};
 use super::look::Lanes;
+use super::under_way::UnderWay;
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
 use crate::statement::value::Jsonb;
@@ -10,7 +11,6 @@ use crate::statement::{
     Rows, Session, Statement, Timestamp, as_owner_of_jobs, clock, params, probe, users,
 };
 use pgrx::pg_sys;
-use std::cell::RefCell;
 
 /// What it gets.
 pub struct Claimed {
@@ -290,41 +290,6 @@ impl Head {
 impl Taken {
     fn none(rest: Position) -> Self {
         Self { jobs: Vec::new(), rest }
-    }
-}
-
-thread_local! {
-    /// In their order.
-    static UNDER_WAY: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Whether a claim of this backend is taking a job at this moment, and sees to its limits itself.
-pub fn is_under_way(job: i64) -> bool {
-    UNDER_WAY.with_borrow(|under_way| under_way.binary_search(&job).is_ok())
-}
-
-/// Jobs are under way, besides those of a claim in whose middle a trigger of a user's claims others, until this
-/// is dropped, come what may.
-struct UnderWay {
-    outer: Vec<i64>,
-}
-
-impl UnderWay {
-    fn begin(ids: &[i64]) -> Self {
-        UNDER_WAY.with_borrow_mut(|under_way| {
-            let outer = under_way.clone();
-            under_way.extend(ids);
-            if !outer.is_empty() {
-                under_way.sort_unstable();
-            }
-            Self { outer }
-        })
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        UNDER_WAY.with_borrow_mut(|under_way| under_way.clone_from(&self.outer));
     }
 }
 

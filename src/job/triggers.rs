@@ -11,7 +11,7 @@
 
 use super::limits;
 use super::placing::{clear_parents, correct, move_to, place, set_parents, wake_children, write};
-use super::take::is_under_way;
+use super::under_way::{is_counted_later, is_under_way};
 use crate::error::Error;
 use crate::shared::area::SHARED;
 use crate::shared::counts::{Counts, DELAYED, KINDS};
@@ -114,6 +114,9 @@ fn free_slots(trigger: &PgTrigger, job: &Row) -> Result<(), Error> {
 fn take_slots(job: &Row) -> Result<(), Error> {
     let Some(lane) = lane(job) else { return Ok(()) };
     let id = job.required(Column::Id)?;
+    if is_counted_later(id) {
+        return Ok(());
+    }
     Session::with(|session| limits::count(session, &lane, id))
 }
 

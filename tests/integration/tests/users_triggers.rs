@@ -187,29 +187,81 @@ fn a_call_that_waits_claims_a_job_as_soon_as_nothing_refuses_it() {
     assert_eq!(client.one::<i64>(UNLIKE, &[]), 0);
 }
 
+/// Whether a claim of `count` jobs writes them in a subtransaction: a row bears the id of what has written it.
+fn opens_subtransaction(client: &mut Client, count: i32) -> bool {
+    run(client, "SELECT minion.enqueue('task', priority => 1) FROM generate_series(1, 3); BEGIN");
+    let own: String = client.one("SELECT pg_current_xact_id()::xid::text", &[]);
+    let claim = "SELECT id FROM minion.dequeue(1, max_jobs => $1)";
+    let claimed = client.all::<i64>(claim, &[&count]);
+    assert_eq!(claimed.len(), count as usize);
+    let written = "SELECT count(*) FROM minion.jobs WHERE id = ANY ($1) AND xmin::text = $2";
+    let by_itself: i64 = client.one(written, &[&claimed, &own]);
+    run(client, "COMMIT; DELETE FROM minion.jobs");
+    assert!(by_itself == 0 || by_itself == i64::from(count));
+    by_itself == 0
+}
+
 #[test]
 fn a_claim_without_anything_of_users_opens_no_subtransaction() {
-    let (_database, mut client) = with_jobs("SELECT minion.limit_task('task', 9)", 9);
-    // A row bears the id of the (sub)transaction that has written it.
-    let mut claims_of_its_own = |max_jobs: i32| {
-        run(&mut client, "BEGIN");
-        let own: String = client.one("SELECT pg_current_xact_id()::xid::text", &[]);
-        let claim = "SELECT id FROM minion.dequeue(1, max_jobs => $1)";
-        let claimed = client.all::<i64>(claim, &[&max_jobs]);
-        assert_eq!(claimed.len(), max_jobs as usize);
-        let written = "SELECT count(*) FROM minion.jobs WHERE id = ANY ($1) AND xmin::text = $2";
-        let direct: i64 = client.one(written, &[&claimed, &own]);
-        run(&mut client, "COMMIT");
-        direct
-    };
-    assert_eq!(claims_of_its_own(1), 1);
-    assert_eq!(claims_of_its_own(2), 2);
-    let (_database, mut client) = with_jobs(REFUSE, 1);
-    run(&mut client, "BEGIN");
-    let own: String = client.one("SELECT pg_current_xact_id()::xid::text", &[]);
-    assert_eq!(dequeue(&mut client), [1]);
-    let writer: String = client.one("SELECT xmin::text FROM minion.jobs WHERE id = 1", &[]);
-    assert_ne!(writer, own, "the test can't tell");
+    for limit in ["", "SELECT minion.limit_task('task', 9), minion.limit_queue('default', 8)"] {
+        let (_database, mut client) = with_jobs(limit, 0);
+        for thing in [
+            "SELECT",
+            "CREATE INDEX i ON minion.jobs (created)",
+            "ALTER TABLE minion.jobs ADD COLUMN c int NOT NULL DEFAULT 5",
+            "CREATE TABLE of_jobs (id bigint REFERENCES minion.jobs ON UPDATE RESTRICT)",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER t BEFORE INSERT ON minion.jobs FOR EACH ROW EXECUTE FUNCTION f()",
+        ] {
+            run(&mut client, thing);
+            assert!(!opens_subtransaction(&mut client, 1), "{thing} {limit}");
+            assert!(!opens_subtransaction(&mut client, 2), "{thing} {limit}");
+        }
+    }
+}
+
+#[test]
+fn what_users_add_to_the_table_is_minded_at_once_and_no_longer_than_it_is_there() {
+    let (database, mut client) = with_jobs("CREATE TABLE known AS SELECT 1::bigint AS id", 0);
+    run(
+        &mut client,
+        "ALTER TABLE known ADD PRIMARY KEY (id);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    );
+    let mut other = database.connect();
+    for (make, drop) in [
+        (
+            "CREATE TRIGGER t BEFORE UPDATE ON minion.jobs FOR EACH ROW EXECUTE FUNCTION f()",
+            "ALTER TABLE minion.jobs DISABLE TRIGGER t",
+        ),
+        ("ALTER TABLE minion.jobs ENABLE TRIGGER t", "DROP TRIGGER t ON minion.jobs"),
+        ("CREATE UNIQUE INDEX i ON minion.jobs (worker, id)", "DROP INDEX minion.i"),
+        ("CREATE INDEX i ON minion.jobs ((1 / priority))", "DROP INDEX minion.i"),
+        ("CREATE INDEX i ON minion.jobs (task) WHERE 1 / priority > 0", "DROP INDEX minion.i"),
+        ("CREATE RULE r AS ON UPDATE TO minion.jobs DO ALSO NOTHING", "DROP RULE r ON minion.jobs"),
+        (
+            "ALTER TABLE minion.jobs ADD CONSTRAINT c CHECK (worker > 0) NOT VALID",
+            "ALTER TABLE minion.jobs DROP CONSTRAINT c",
+        ),
+        (
+            "ALTER TABLE minion.jobs ADD CONSTRAINT c FOREIGN KEY (worker) REFERENCES known",
+            "ALTER TABLE minion.jobs DROP CONSTRAINT c",
+        ),
+        (
+            "ALTER TABLE minion.jobs ADD COLUMN c int GENERATED ALWAYS AS (1 / priority) STORED",
+            "ALTER TABLE minion.jobs DROP COLUMN c",
+        ),
+        (
+            "ALTER TABLE minion.jobs ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE minion.jobs DISABLE ROW LEVEL SECURITY",
+        ),
+    ] {
+        run(&mut other, make);
+        assert!(opens_subtransaction(&mut client, 1), "{make}");
+        assert!(opens_subtransaction(&mut client, 2), "{make}");
+        run(&mut other, drop);
+        assert!(!opens_subtransaction(&mut client, 1), "{drop}");
+    }
 }
 
 #[test]
@@ -401,5 +453,37 @@ fn a_claim_in_the_middle_of_a_claim_has_places_of_its_own() {
         (String::new(), "task".to_owned(), 1),
     ];
     assert_eq!(places(&mut client), right);
+    assert_eq!(client.one::<i64>(UNLIKE, &[]), 0);
+}
+
+/// Each claim's trigger makes another job active, which is to be counted under the limit that all claims are at.
+#[test]
+fn claims_that_make_other_jobs_active_do_not_wait_for_each_other() {
+    let limits = "SELECT minion.limit_task('task', 100), minion.limit_queue('default', 200)";
+    let (database, mut client) = with_jobs(limits, 100);
+    run(
+        &mut client,
+        "INSERT INTO minion.jobs (task, queue) SELECT 'task', 'follow' FROM generate_series(1, 100)",
+    );
+    let body = "
+        UPDATE minion.jobs SET state = 'active', queue = 'default' WHERE id = NEW.id + 100;
+        RETURN NULL;";
+    at_start(&mut client, "AFTER", "NEW.id <= 100", body);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            let mut session = database.connect();
+            scope.spawn(move || {
+                let claim = "SELECT id, retries FROM minion.dequeue(1)";
+                for _ in 0..15 {
+                    for job in session.query(claim, &[]).unwrap() {
+                        let (id, retries): (i64, i32) = (job.get(0), job.get(1));
+                        let finish = "SELECT minion.finish_job($1, $2)";
+                        assert!(session.one::<bool>(finish, &[&id, &retries]));
+                        assert!(session.one::<bool>(finish, &[&(id + 100), &0_i32]));
+                    }
+                }
+            });
+        }
+    });
     assert_eq!(client.one::<i64>(UNLIKE, &[]), 0);
 }
