@@ -79,13 +79,11 @@ impl PassedOver {
     ) -> Result<Done<T>, Error> {
         if !users::may_interfere() {
             let locked = lock(most)?;
-            return Ok(match locked.is_empty() {
-                true => Done::new(Vec::new(), &locked, most),
-                false => Done {
-                    done: work(locked.clone(), false)?,
-                    ..Done::new(Vec::new(), &locked, most)
-                },
-            });
+            let nothing = Done::new(Vec::new(), &locked, most);
+            return match locked.is_empty() {
+                true => Ok(nothing),
+                false => Ok(Done { done: work(locked, false)?, ..nothing }),
+            };
         }
         loop {
             let mut locked = None;

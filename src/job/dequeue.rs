@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 ///
 /// `worker`: an id of register_worker; `wait`: how long to wait for a job if there is none; `id`: only this
 /// job; `min_priority`: none below; `queues`, `tasks`: only of these (`tasks` NULL: any); `max_jobs`: at
-/// most so many. Returns them best first (priority DESC, id ASC), or no row.
+/// most so many. Returns them best first (priority DESC, id ASC), or no row. A job that a trigger or a constraint of
+/// a user's keeps from starting is passed over with a WARNING.
 ///
 /// Raises 42704 for a worker that is not registered, 22004 for a NULL other than `id`, `min_priority` and
 /// `tasks`, 22023 for a bad number, 0A000 for a wait under a fixed snapshot, 25006 where nothing may be written.

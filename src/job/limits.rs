@@ -40,10 +40,11 @@ static TAKE_ACTIVE: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID],
 );
 
+/// IS TRUE: so that the key is the index to use, and not the one for free places.
 static TAKE_START: Statement = Statement::latest(
     "UPDATE minion.start_slots
     SET free_at = $4 + $5
-    WHERE queue = $1 AND task = $2 AND number = $3 AND free_at <= $4",
+    WHERE queue = $1 AND task = $2 AND number = $3 AND (free_at <= $4) IS TRUE",
     &[
         pg_sys::TEXTOID,
         pg_sys::TEXTOID,

@@ -96,6 +96,17 @@ CALL try(
     $$SELECT minion.dequeue(1, '10 ms', tasks => '{none}')$$);
 RESET SESSION AUTHORIZATION;
 DROP TRIGGER zz_fail ON minion.jobs;
+-- An error that is not the job's fault.
+CREATE FUNCTION fail_for_now() RETURNS trigger
+LANGUAGE plpgsql AS 'BEGIN RAISE serialization_failure USING MESSAGE = ''not now''; END';
+CREATE TRIGGER zz_fail BEFORE UPDATE ON minion.jobs FOR EACH ROW WHEN (NEW.state = 'active') EXECUTE FUNCTION fail_for_now();
+SET SESSION AUTHORIZATION regress_minion_worker;
+CALL try(
+    $$SELECT minion.dequeue(1, tasks => '{task}')$$,
+    $$SELECT minion.dequeue(1, tasks => '{limited}')$$,
+    $$SELECT minion.dequeue(1, tasks => '{rate}')$$);
+RESET SESSION AUTHORIZATION;
+DROP TRIGGER zz_fail ON minion.jobs;
 SELECT task FROM minion.dequeue(1, max_jobs => 10);
 CREATE TRIGGER zz_fail BEFORE UPDATE ON minion.active_slots FOR EACH ROW EXECUTE FUNCTION fail_always();
 SET SESSION AUTHORIZATION regress_minion_worker;
@@ -119,6 +130,6 @@ DROP TRIGGER zz_fail ON minion.limit_rules;
 
 SELECT minion.limit_task('limited'), minion.limit_task('rate');
 DROP PROCEDURE try;
-DROP FUNCTION fail, fail_always;
+DROP FUNCTION fail, fail_always, fail_for_now;
 DROP ROLE regress_minion_worker;
 SELECT minion.reset('all') \g /dev/null
