@@ -130,9 +130,11 @@ static REMOVE_STARTS: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::BOOLOID],
 );
 
-/// All limits, and those that were taken away but for places that somebody was at.
+/// All limits, and those that were taken away but for places that somebody was at. Rows from before the table had
+/// CHECKs may say more than there can be places for.
 static LIMITS: Statement = Statement::latest(
-    "SELECT queue, task, max_active, max_starts, per
+    "SELECT queue, task, LEAST(max_active, 100000), LEAST(max_starts, 100000),
+        LEAST(per, '10000 years'::pg_catalog.interval)
     FROM minion.limit_rules
     UNION ALL
     SELECT place.queue, place.task, NULL, NULL, NULL

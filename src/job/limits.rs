@@ -28,8 +28,10 @@ use std::rc::Rc;
 
 static PAUSED: Statement = Statement::latest("SELECT queue FROM minion.paused_queues", &[]);
 
+/// A time is to be added to the clock: rows from before the table had CHECKs may have more.
 static RULES: Statement = Statement::latest(
-    "SELECT queue, task, max_active, max_starts, per FROM minion.limit_rules",
+    "SELECT queue, task, max_active, max_starts, LEAST(per, '10000 years'::pg_catalog.interval)
+    FROM minion.limit_rules",
     &[],
 );
 
@@ -223,8 +225,9 @@ impl Rule {
         let (queue, task) = (self.queue.as_str(), self.task.as_str());
         as_owner_of_jobs(|| {
             lock_places_to_write();
+            let limited = Limited { places: Places::Start, queue, task, most, now };
             if let Some(_limit) = LimitLock::together(queue, task)
-                && let Slot::Locked(_place, number) = slots::lock_start_slot(queue, task, now, most)
+                && let Slot::Locked(_places, number) = limited.lock()
                 && session.run(&TAKE_START, params![queue, task, number, now, per])?.count() > 0
             {
                 return Ok(());

@@ -112,7 +112,7 @@ AS 'MODULE_PATHNAME', 'cancel_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/dequeue.rs:32
+-- src/job/dequeue.rs:35
 -- minion::job::dequeue::dequeue
 CREATE  FUNCTION "dequeue"(
 	"worker" bigint, /* Option < i64 > */
@@ -452,9 +452,9 @@ CREATE TABLE minion.limit_rules (
     CONSTRAINT limit_rules_per_is_up_to_10000_years CHECK (per > '0' AND per <= '10000 years')
 );
 
--- A claim takes one of these for each limit that its job is under, and locks it with SKIP LOCKED: so claims
--- that have not committed count as well, and none waits for another. A slot beyond max_active is that of a
--- job that was active when the limit was lowered.
+-- A claim takes one of these for each limit that its job is under. Claims that have not committed count as
+-- well, and none waits for another. A slot beyond max_active is from before the limit was lowered: while it
+-- is taken, one more of those below has to be free for a job to start.
 CREATE TABLE minion.active_slots (
     queue  text COLLATE "C" NOT NULL,
     task   text COLLATE "C" NOT NULL,
@@ -546,7 +546,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:388
+-- src/limit.rs:319
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -559,7 +559,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:367
+-- src/limit.rs:297
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -998,13 +998,13 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:141
+-- src/repair/mod.rs:144
 -- minion::repair::repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:112
+-- src/repair/mod.rs:115
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -1143,7 +1143,7 @@ AS 'MODULE_PATHNAME', 'unschedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:160
+-- src/job/triggers.rs:163
 -- minion::job::triggers::job_added
 CREATE FUNCTION "job_added"()
 	RETURNS TRIGGER
@@ -1152,7 +1152,7 @@ CREATE FUNCTION "job_added"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:276
+-- src/job/triggers.rs:279
 -- minion::job::triggers::job_deleted
 CREATE FUNCTION "job_deleted"()
 	RETURNS TRIGGER
@@ -1161,7 +1161,7 @@ CREATE FUNCTION "job_deleted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:125
+-- src/job/triggers.rs:128
 -- minion::job::triggers::job_inserted
 CREATE FUNCTION "job_inserted"()
 	RETURNS TRIGGER
@@ -1170,7 +1170,7 @@ CREATE FUNCTION "job_inserted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:183
+-- src/job/triggers.rs:186
 -- minion::job::triggers::job_updated
 CREATE FUNCTION "job_updated"()
 	RETURNS TRIGGER
@@ -1179,7 +1179,7 @@ CREATE FUNCTION "job_updated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:303
+-- src/job/triggers.rs:306
 -- minion::job::triggers::jobs_truncated
 CREATE FUNCTION "jobs_truncated"()
 	RETURNS TRIGGER
@@ -1188,7 +1188,7 @@ CREATE FUNCTION "jobs_truncated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:324
+-- src/job/triggers.rs:327
 -- minion::job::triggers::limits_changed
 CREATE FUNCTION "limits_changed"()
 	RETURNS TRIGGER
@@ -1690,7 +1690,7 @@ COMMENT ON CONSTRAINT limit_rules_per_is_up_to_10000_years ON minion.limit_rules
 COMMENT ON TABLE minion.active_slots IS 'Written by minion alone: what each job that is active under a limit has taken.';
 COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.active_slots.task IS 'The limit, as in minion.limit_rules.';
-COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is that of a job that was active when the limit was lowered.';
+COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is from before the limit was lowered.';
 COMMENT ON COLUMN minion.active_slots.job IS 'The active job that has it; NULL: free.';
 COMMENT ON INDEX minion.active_slots_free IS 'For claims, to find a free one.';
 COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
@@ -1698,7 +1698,7 @@ COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
 COMMENT ON TABLE minion.start_slots IS 'Written by minion alone: when each of the starts that a limit allows may be used again.';
 COMMENT ON COLUMN minion.start_slots.queue IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.start_slots.task IS 'The limit, as in minion.limit_rules.';
-COMMENT ON COLUMN minion.start_slots.number IS 'From 0 to max_starts - 1.';
+COMMENT ON COLUMN minion.start_slots.number IS 'From 0; one at or above max_starts is from before the limit was lowered.';
 COMMENT ON COLUMN minion.start_slots.free_at IS 'When the next job may start with it.';
 COMMENT ON INDEX minion.start_slots_free_at IS 'For claims, to find a free one.';
 
