@@ -3,6 +3,17 @@
 -- No table can be altered while deferred triggers of the user's have rows of it to see to.
 SET CONSTRAINTS ALL IMMEDIATE;
 
+-- Whoever reads for long, pg_dump for instance, is waited for before there is a lock on jobs, which all would wait for.
+-- The locks that this takes are given back with its subtransaction.
+DO $$
+BEGIN
+    LOCK TABLE minion.schedules, minion.limit_rules;
+    RAISE EXCEPTION USING ERRCODE = 'MINON';
+EXCEPTION
+    WHEN SQLSTATE 'MINON' THEN NULL;
+END
+$$;
+
 -- Schedules, time zones.
 
 -- As dispatch_schedules(), jobs before schedules: the trigger further down needs this lock, and the schedules are to

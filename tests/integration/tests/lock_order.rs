@@ -77,3 +77,26 @@ fn a_reset_waits_for_each_call_as_a_whole() {
         assert!(called.join().unwrap(), "{call}");
     }
 }
+
+#[test]
+fn while_an_update_waits_for_a_dump_jobs_come_and_go() {
+    let database = Database::of_version("0.3.0");
+    let mut dumper = database.connect();
+    let mut dump = dumper.transaction().unwrap();
+    dump.batch_execute(
+        "LOCK TABLE minion.jobs, minion.schedules, minion.limit_rules IN ACCESS SHARE MODE",
+    )
+    .unwrap();
+    let mut updater = database.connect();
+    let pid: i32 = updater.one("SELECT pg_backend_pid()", &[]);
+    let update =
+        thread::spawn(move || updater.batch_execute("ALTER EXTENSION minion UPDATE").is_ok());
+    let mut client = database.connect();
+    until_locked_out(&mut client, pid);
+    client
+        .batch_execute("SET lock_timeout = '10s'; SELECT minion.enqueue('task'); SELECT minion.register_worker()")
+        .unwrap();
+    assert_eq!(client.one::<i64>("SELECT id FROM minion.dequeue(1)", &[]), 1);
+    dump.commit().unwrap();
+    assert!(update.join().unwrap());
+}
