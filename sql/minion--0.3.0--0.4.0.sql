@@ -127,8 +127,25 @@ return zeros at once. Semantics: Minion''s repair.';
 -- Jobs and their triggers.
 
 -- Of all columns: those that a BEFORE trigger of somebody else's changes are not among those that a statement names.
-CREATE OR REPLACE TRIGGER jobs_updated AFTER UPDATE ON minion.jobs
-FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
+-- It goes on to fire when it did: a subscriber's fires always.
+DO $$
+DECLARE
+    fires "char";
+BEGIN
+    SELECT tgenabled
+    INTO fires
+    FROM pg_catalog.pg_trigger
+    WHERE tgrelid = 'minion.jobs'::pg_catalog.regclass AND tgname = 'jobs_updated';
+    CREATE OR REPLACE TRIGGER jobs_updated AFTER UPDATE ON minion.jobs
+    FOR EACH ROW EXECUTE FUNCTION minion.job_updated();
+    CASE fires
+        WHEN 'A' THEN ALTER TABLE minion.jobs ENABLE ALWAYS TRIGGER jobs_updated;
+        WHEN 'R' THEN ALTER TABLE minion.jobs ENABLE REPLICA TRIGGER jobs_updated;
+        WHEN 'D' THEN ALTER TABLE minion.jobs DISABLE TRIGGER jobs_updated;
+        ELSE NULL;
+    END CASE;
+END
+$$;
 
 -- Limits.
 

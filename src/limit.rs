@@ -64,12 +64,13 @@ macro_rules! add {
 static ADD_ACTIVE: Statement = add!("minion.active_slots");
 static ADD_STARTS: Statement = add!("minion.start_slots");
 
+/// By where the locked rows stand, here and below: there may be 100,000, and the planner does not know it.
 /// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
 static FREE_STALE: Statement = Statement::latest(
     "UPDATE minion.active_slots
     SET job = NULL
-    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT slot.number
+    WHERE ctid = ANY (ARRAY(
+        SELECT slot.ctid
         FROM minion.active_slots AS slot
         WHERE slot.queue = $1 AND slot.task = $2 AND slot.job IS NOT NULL AND NOT EXISTS (
             SELECT
@@ -82,8 +83,8 @@ static FREE_STALE: Statement = Statement::latest(
 /// Free ones beyond a limit. The others count until their jobs end.
 static REMOVE_FREE: Statement = Statement::latest(
     "DELETE FROM minion.active_slots
-    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT number
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid
         FROM minion.active_slots
         WHERE queue = $1 AND task = $2 AND number >= $3 AND job IS NULL
         FOR UPDATE SKIP LOCKED))",
@@ -110,8 +111,8 @@ static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
 static SHORTEN: Statement = Statement::latest(
     "UPDATE minion.start_slots
     SET free_at = pg_catalog.clock_timestamp() + $3
-    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT number
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid
         FROM minion.start_slots
         WHERE queue = $1 AND task = $2 AND free_at > (pg_catalog.clock_timestamp() + $3)
         FOR UPDATE SKIP LOCKED))",
@@ -121,8 +122,8 @@ static SHORTEN: Statement = Statement::latest(
 /// Those beyond a limit whose time has passed, or all of them.
 static REMOVE_STARTS: Statement = Statement::latest(
     "DELETE FROM minion.start_slots
-    WHERE queue = $1 AND task = $2 AND number = ANY (ARRAY(
-        SELECT number
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid
         FROM minion.start_slots
         WHERE queue = $1 AND task = $2 AND number >= $3
           AND ($4 OR free_at <= pg_catalog.clock_timestamp())

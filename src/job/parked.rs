@@ -177,10 +177,10 @@ static PLACE: Statement = Statement::new(
 
 /// A place in the index `jobs_parked`.
 pub struct ParkedPlace {
-    queue: String,
-    task: String,
-    until: Timestamp,
-    id: i64,
+    pub queue: String,
+    pub task: String,
+    pub until: Timestamp,
+    pub id: i64,
 }
 
 impl ParkedPlace {

@@ -1,5 +1,6 @@
 //! Active jobs whose worker is gone.
 
+use super::anywhere;
 use super::budget::Budget;
 use super::walk::{Found, Place, walk};
 use super::{Call, Did};
@@ -73,16 +74,26 @@ pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
         }
         Ok(rows.count())
     };
-    let (mut worker, mut last) = (i64::MIN, i64::MIN);
-    let find = |_| {
-        let rows = session.run(&NEXT_ACTIVE, params![worker, last])?;
-        if let Some(row) = rows.count().checked_sub(1) {
-            last = rows.get(row, 1).expect("id is NOT NULL");
-            worker = rows.get(row, 2).expect("the comparison excludes NULL");
-        }
-        Ok(Found::marked(&rows, 3))
+    let mut fail_from = |budget: &Budget, mut worker: i64| {
+        let (mut last, mut is_through) = (i64::MIN, false);
+        let find = |_| {
+            let rows = session.run(&NEXT_ACTIVE, params![worker, last])?;
+            if let Some(row) = rows.count().checked_sub(1) {
+                last = rows.get(row, 1).expect("id is NOT NULL");
+                worker = rows.get(row, 2).expect("the comparison excludes NULL");
+            }
+            let found = Found::marked(&rows, 3);
+            is_through = found.is_last;
+            Ok(found)
+        };
+        did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
+        Ok(is_through)
     };
-    did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
+    if !fail_from(&budget.half(), i64::MIN)?
+        && let Some(worker) = anywhere::worker(call)?
+    {
+        fail_from(budget, worker)?;
+    }
     let (mut place, mut last) = (Place::default(), i64::MIN);
     let find = |most| {
         let found = place.next(&session.run_at_most(&NEXT_NOBODYS, params![last], most + 1)?, most);

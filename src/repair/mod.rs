@@ -6,6 +6,7 @@
 //! row, because of a trigger or a foreign key of the user's, keeps it from no other row.
 
 mod abandoned;
+mod anywhere;
 mod budget;
 mod ended;
 mod waiting;

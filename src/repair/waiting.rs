@@ -1,5 +1,6 @@
 //! Inactive jobs that nobody will ever claim, and those whose time has come.
 
+use super::anywhere::{self, InLane};
 use super::budget::Budget;
 use super::walk::{Found, Place, walk};
 use super::{Call, Did};
@@ -118,35 +119,53 @@ static FAIL_STUCK: Statement = Statement::new(
 /// Puts every job whose time has come where it belongs, whatever its lane: a worker that claims inside of
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let mut lanes = job::all_due(call.session, call.now)?.into_iter().peekable();
-    while let Some(lane) = lanes.next() {
-        let (mut place, mut from) = (Place::default(), (Timestamp(i64::MIN), i64::MIN));
-        let find = |most| {
-            let rows = lane.next_due(call.session, call.now, from, most + 1)?;
+    let first = (Timestamp(i64::MIN), i64::MIN);
+    let mut lanes = job::all_due(call.session, call.now)?.into_iter();
+    let mut lane = lanes.next();
+    let (mut place, mut from) = (Place::default(), first);
+    // Of several lanes, if they have few each: each batch is a subtransaction.
+    let find = |most| {
+        let mut ids = Vec::new();
+        while let Some(at) = &lane
+            && ids.len() < most
+        {
+            let rows = at.next_due(call.session, call.now, from, most + 1)?;
             let found = place.next(&rows, most);
             if let Some(&id) = found.ids.last() {
                 let due = rows.get(rows.count() - 1, 2).expect("the index range excludes NULL");
                 from = (due, id);
             }
-            Ok(found)
-        };
-        let put = |ids| job::place_parked(call.session, call.now, ids);
-        walk(call, budget, "job", find, put)?;
-        if lanes.peek().is_some() && !budget.goes_on() {
-            break;
+            ids.extend(found.ids);
+            if found.is_last {
+                lane = lanes.next();
+                (place, from) = (Place::default(), first);
+            }
         }
-    }
-    Ok(())
+        Ok(Found { ids, is_last: lane.is_none() })
+    };
+    let put = |ids| job::place_parked(call.session, call.now, ids);
+    walk(call, budget, "job", find, put).map(drop)
 }
 
 /// Puts the parked jobs where they belong that a write without triggers has left hidden at a wrong place.
 pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let mut place = ParkedPlace::FIRST;
-    let find = |_| {
-        job::next_parked(call.session, call.now, &mut place).map(|rows| Found::marked(&rows, 5))
+    let check = |budget: &Budget, mut place: ParkedPlace| {
+        let mut is_through = false;
+        let find = |_| {
+            let rows = job::next_parked(call.session, call.now, &mut place)?;
+            let found = Found::marked(&rows, 5);
+            is_through = found.is_last;
+            Ok(found)
+        };
+        let put = |ids| job::place_parked(call.session, call.now, ids);
+        walk(call, budget, "job", find, put).map(|_| is_through)
     };
-    let put = |ids| job::place_parked(call.session, call.now, ids);
-    walk(call, budget, "job", find, put).map(drop)
+    if !check(&budget.half(), ParkedPlace::FIRST)?
+        && let Some((queue, task, until, id)) = anywhere::parked(call)?
+    {
+        check(budget, ParkedPlace { queue, task, until, id })?;
+    }
+    Ok(())
 }
 
 /// Removes what has expired.
@@ -172,31 +191,50 @@ pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(),
 pub fn fail_stuck(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     // Not with an older version of the extension: there is nothing that could tell what is paused.
     if invalidation::exist() {
-        did.jobs_stuck += stuck_of(call, &budget.half(), &NEXT_READY, i32::MIN)?;
-        did.jobs_stuck += stuck_of(call, budget, &NEXT_PARKED, Timestamp(i64::MIN))?;
+        fail_stuck_of(call, &budget.half(), did, &NEXT_READY, i32::MIN, anywhere::ready)?;
+        fail_stuck_of(call, budget, did, &NEXT_PARKED, Timestamp(i64::MIN), anywhere::parked)?;
     }
     Ok(())
 }
 
-fn stuck_of<T>(call: &Call, budget: &Budget, next: &Statement, before_all: T) -> Result<i64, Error>
+/// Of one index from its beginning, and if the time is not enough for that, from somewhere in it.
+fn fail_stuck_of<T>(
+    call: &Call,
+    budget: &Budget,
+    did: &mut Did,
+    next: &Statement,
+    before_all: T,
+    anywhere: impl FnOnce(&Call) -> Result<Option<InLane<T>>, Error>,
+) -> Result<(), Error>
 where
     T: pgrx::FromDatum + pgrx::IntoDatum + Copy,
 {
     let after = settings::stuck_after();
-    let (mut queue, mut task, mut third, mut last) =
-        (String::new(), String::new(), before_all, i64::MIN);
-    let find = |_| {
-        let params = params![call.now, after, queue.as_str(), task.as_str(), third, last];
-        let rows = call.session.run(next, params)?;
-        if let Some(row) = rows.count().checked_sub(1) {
-            last = rows.get(row, 1).expect("id is NOT NULL");
-            queue = rows.get(row, 2).expect("queue is NOT NULL");
-            task = rows.get(row, 3).expect("task is NOT NULL");
-            third = rows.get(row, 4).expect("NOT NULL in this index");
-        }
-        Ok(Found::marked(&rows, 5))
+    let mut fail = |budget: &Budget, (mut queue, mut task, mut third, mut last): InLane<T>| {
+        let mut is_through = false;
+        let find = |_| {
+            let params = params![call.now, after, queue.as_str(), task.as_str(), third, last];
+            let rows = call.session.run(next, params)?;
+            if let Some(row) = rows.count().checked_sub(1) {
+                last = rows.get(row, 1).expect("id is NOT NULL");
+                queue = rows.get(row, 2).expect("queue is NOT NULL");
+                task = rows.get(row, 3).expect("task is NOT NULL");
+                third = rows.get(row, 4).expect("NOT NULL in this index");
+            }
+            let found = Found::marked(&rows, 5);
+            is_through = found.is_last;
+            Ok(found)
+        };
+        did.jobs_stuck += walk(call, budget, "job", find, |ids| {
+            Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
+        })?;
+        Ok(is_through)
     };
-    walk(call, budget, "job", find, |ids| {
-        Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
-    })
+    let first = (String::new(), String::new(), before_all, i64::MIN);
+    if !fail(&budget.half(), first)?
+        && let Some(place) = anywhere(call)?
+    {
+        fail(budget, place)?;
+    }
+    Ok(())
 }

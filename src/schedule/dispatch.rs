@@ -1,7 +1,7 @@
 //! dispatch_schedules: a job for each schedule whose time has come.
 
 use super::time::{Rules, next_time};
-use crate::error::{Error, excerpt};
+use crate::error::{Error, Failure, excerpt};
 use crate::job::argument::given;
 use crate::job::enqueue::NewJob;
 use crate::job::unique;
@@ -57,12 +57,21 @@ fn dispatch_schedules() -> Result<
         lock_to_write(c"schedules");
         let now = clock();
         let due = session.run(&DUE, params![now])?;
-        let mut ran = Vec::new();
-        for row in 0..due.count() {
+        let run = |row| {
             check_for_interrupts();
+            run(session, rules, now, &due, row)
+        };
+        // All in one guard, and one by one only if something is in the way: each is a subtransaction.
+        let all = || (0..due.count()).map(run).collect::<Result<Vec<Turn>, Error>>();
+        let turns: Vec<Result<Turn, Failure>> = match guarded(all) {
+            Ok(turns) => turns.into_iter().map(Ok).collect(),
+            Err(_) => (0..due.count()).map(|row| guarded(|| run(row))).collect(),
+        };
+        let mut ran = Vec::new();
+        for (row, turn) in turns.into_iter().enumerate() {
             let id = given("id", due.get(row, 1))?;
             let name: String = given("name", due.get(row, 2))?;
-            match guarded(|| run(session, rules, now, &due, row)) {
+            match turn {
                 Ok(Turn::Ran(job)) => ran.push((id, name, job)),
                 Ok(Turn::Later) => {}
                 Ok(Turn::Never(error)) => {

@@ -108,7 +108,7 @@ pub fn spare(
     }
     let untried: usize = batches.iter().chain(&next).map(Vec::len).sum();
     if let Some(failure) = last_failure.filter(|_| others + untried > 0) {
-        let which = if untried > 0 { "some" } else { "each" };
+        let which = if untried > 0 { "at least one" } else { "each" };
         let what = format!("{which} of {} other {what}s", others + untried);
         Error::PassedOver { what, failure }.warn();
     }

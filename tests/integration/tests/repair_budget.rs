@@ -1,6 +1,6 @@
 //! One call of repair works for a bounded time, leaves less than it found, and gets around what it can't do.
 
-use integration::{Ask, Database};
+use integration::{Ask, Database, until};
 use postgres::Client;
 use std::sync::{Arc, Mutex};
 
@@ -175,4 +175,44 @@ fn parents_that_have_to_stay_do_not_use_up_the_time_for_the_others() {
         )
         .unwrap();
     repair_until(&mut client, 9_500 + 9_550);
+}
+
+/// Calls repair with the shortest limit until a job has got this state.
+fn repair_until_job_is(client: &mut Client, id: i64, state: &str) {
+    client.batch_execute("SET minion.repair_limit = '1 ms'").unwrap();
+    until(&format!("job {id} is {state}"), || {
+        client.batch_execute("SELECT * FROM minion.repair()").unwrap();
+        let is = "SELECT state::text = $2 FROM minion.jobs WHERE id = $1";
+        client.one::<bool>(is, &[&id, &state])
+    });
+}
+
+#[test]
+fn what_stands_behind_more_than_a_call_gets_through_has_its_turn_as_well() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client.register();
+    client
+        .batch_execute(
+            "INSERT INTO minion.jobs (id, task, delayed) VALUES (1, 'z', now() - interval '3 days');
+             INSERT INTO minion.jobs (id, task) SELECT id, 'a' FROM generate_series(2, 25001) AS id",
+        )
+        .unwrap();
+    repair_until_job_is(&mut client, 1, "failed");
+    client
+        .batch_execute(
+            "UPDATE minion.jobs SET state = 'active', worker = 1 WHERE id > 1;
+             INSERT INTO minion.jobs (id, task, state, worker) VALUES (30000, 'z', 'active', 999)",
+        )
+        .unwrap();
+    repair_until_job_is(&mut client, 30000, "failed");
+    // One that waits for a parent.
+    client
+        .batch_execute(
+            "UPDATE minion.jobs SET state = 'inactive', delayed = now() + interval '1 day' WHERE state = 'active';
+             INSERT INTO minion.jobs (id, task, delayed, parents)
+             VALUES (30001, 'z', now() - interval '3 days', '{2}')",
+        )
+        .unwrap();
+    repair_until_job_is(&mut client, 30001, "failed");
 }

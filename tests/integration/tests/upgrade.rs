@@ -155,6 +155,7 @@ fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_re
              SET session_replication_role = replica;
              INSERT INTO minion.jobs (task, state) VALUES ('a', 'finished'), ('b', 'failed');
              RESET session_replication_role;
+             ALTER TABLE minion.jobs ENABLE ALWAYS TRIGGER jobs_updated;
              INSERT INTO minion.jobs (task, state, worker) VALUES ('c', 'active', 999)"#
         ))
         .unwrap();
@@ -193,6 +194,8 @@ fn an_update_from_0_3_0_mends_rows_that_make_no_sense_and_keeps_the_rights_on_re
             "j t 3 5 1 day",
         ]
     );
+    let fires = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'jobs_updated'";
+    assert_eq!(client.one::<String>(fires, &[]), "A");
     let may = "SELECT has_function_privilege($1, 'minion.repair()', 'EXECUTE WITH GRANT OPTION')
          AND NOT has_function_privilege('minion_reader', 'minion.repair()', 'EXECUTE')";
     assert!(client.one::<bool>(may, &[&role]));

@@ -38,7 +38,7 @@ SELECT active FROM minion.limits;
 -- NULL takes a limit away.
 SELECT minion.limit_task('mail', NULL);
 SELECT * FROM minion.limits;
-SELECT count(*) FROM minion.active_slots;
+SELECT count(*) FROM minion.active_slots WHERE task = 'mail';
 SELECT minion.enqueue('mail') > 0 AS enqueued FROM generate_series(1, 3);
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
 
@@ -53,7 +53,7 @@ SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
 SELECT minion.finish_job(id, retries) FROM minion.jobs WHERE state = 'active' AND task = 'mail' ORDER BY id LIMIT 1;
 SELECT count(*) FROM minion.dequeue(1, max_jobs => 10);
 SELECT active FROM minion.limits;
-SELECT count(*) FROM minion.active_slots;
+SELECT count(*) FROM minion.active_slots WHERE task = 'mail';
 
 -- A higher limit has effect at once; 0 lets none start.
 SELECT minion.limit_task('mail', 3);
