@@ -80,9 +80,11 @@ static ADD_START: Statement = Statement::latest(
 /// to it places stay, so that they are there should it be raised at this moment, and repair removes them.
 static REMOVE_FAR_BEYOND: Statement = Statement::latest(
     "DELETE FROM minion.active_slots AS slot
-    USING minion.limit_rules AS rule
-    WHERE slot.job = $1 AND rule.queue = slot.queue AND rule.task = slot.task
-      AND rule.max_active <= (slot.number - 16)",
+    WHERE slot.job = $1 AND EXISTS (
+        SELECT
+        FROM minion.limit_rules AS rule
+        WHERE rule.queue = slot.queue AND rule.task = slot.task
+          AND rule.max_active <= (slot.number - 16))",
     &[pg_sys::INT8OID],
 );
 

@@ -155,6 +155,23 @@ fn an_end_that_is_not_committed_lets_nothing_start() {
     assert_eq!(claim(&mut client, 9), [5]);
 }
 
+#[test]
+fn an_old_snapshot_does_not_hide_that_a_limit_was_lowered() {
+    let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 4)", 9);
+    assert_eq!(claim(&mut client, 9), [1, 2, 3, 4]);
+    let mut old = database.connect();
+    run(&mut old, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM minion.jobs");
+    run(&mut client, "SELECT minion.limit_task('task', 2)");
+    for id in [1, 2] {
+        finish(&mut client, id);
+        assert!(claim(&mut old, 9).is_empty());
+    }
+    finish(&mut client, 4);
+    assert_eq!(claim(&mut old, 9), [5]);
+    run(&mut old, "COMMIT");
+    assert!(claim(&mut client, 9).is_empty());
+}
+
 /// A trigger holds up the first, which has found two free places for one job.
 #[test]
 fn two_claims_do_not_count_on_the_same_free_places() {

@@ -75,7 +75,7 @@ SELECT minion.enqueue('again', unique_key => 'other key') AS id;
 SELECT id FROM minion.enqueue_many('[{"task": "one", "parents": [1]}, {"task": "two", "unique_key": "key"}]') AS id;
 
 -- No id, no state, no result.
-COPY minion.jobs FROM STDIN;
+\copy minion.jobs FROM '/dev/null'
 INSERT INTO minion.jobs (id, task) VALUES (1000, 'ahead');
 INSERT INTO minion.jobs (task, state, result) VALUES ('forged', 'finished', '"done"');
 INSERT INTO minion.jobs (task, worker) VALUES ('forged', 1);
