@@ -546,7 +546,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:319
+-- src/limit.rs:320
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -559,7 +559,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:297
+-- src/limit.rs:298
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -998,13 +998,13 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:144
+-- src/repair/mod.rs:145
 -- minion::repair::repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:115
+-- src/repair/mod.rs:116
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
