@@ -113,10 +113,10 @@ impl Filler {
         self.client.execute(fill, &[&jobs]).during("filling the queue").map(drop)
     }
 
-    /// Nothing left, no worker either.
+    /// Nothing left, no worker either: the next one is number 1.
     pub fn reset(&mut self) -> Outcome<()> {
-        let reset = "SELECT minion.reset('all')";
-        self.client.execute(reset, &[]).during(reset)?;
+        let reset = "SELECT minion.reset('all'); ALTER SEQUENCE minion.workers_id_seq RESTART";
+        self.client.batch_execute(reset).during("reset")?;
         self.vacuum()
     }
 
