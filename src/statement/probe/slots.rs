@@ -119,17 +119,39 @@ impl Limited<'_> {
         let mut dirty = dirty_snapshot();
         let dirty = &raw mut dirty;
         // And what is committed. In this order nothing is missed that is committed in between.
-        slots.first(dirty, &mut keys, |slot| count(slot, slot.is_in_doubt())).or_else(|| {
+        let is_in_doubt = |slot: &Found| slot.is_in_doubt() && !self.is_free(slot);
+        slots.first(dirty, &mut keys, |slot| count(slot, is_in_doubt(slot))).or_else(|| {
             let latest = Latest::new();
             slots.first(latest.0, &mut keys, |slot| {
                 let is_free = self.is_free(slot);
                 let number = slot.get(NUMBER)?;
-                let is_in_use = is_free && self.lock_free(slot, number).is_none();
+                let is_in_use = is_free && self.is_being_taken(&slots, slot, number);
                 busy |= is_in_use;
                 count(slot, !is_free || is_in_use)
             })
         });
         Some((taken.len() as i32, busy))
+    }
+
+    /// Whether somebody is putting a job into a free place: one who adds or removes it, as limit_task and
+    /// repair do until they commit, takes none.
+    fn is_being_taken(&self, slots: &Opened, slot: &Found, number: i32) -> bool {
+        // With this lock, what was done to the place stands in the index.
+        let Some(_lock) = PlaceLock::at_once(self.places, self.queue, self.task, number) else {
+            return true;
+        };
+        if slot.is_untouched() {
+            return false;
+        }
+        let [queue, task] = self.keys();
+        let mut dirty = dirty_snapshot();
+        let taken = slots.first(&raw mut dirty, &mut [queue, task, is_from(3, number)], |slot| {
+            match slot.get(NUMBER) == Some(number) {
+                true => (!self.is_free(slot)).then_some(true),
+                false => Some(false),
+            }
+        });
+        taken == Some(true)
     }
 
     fn lock_free(&self, slot: &Found, number: i32) -> Option<PlaceLock> {
