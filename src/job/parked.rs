@@ -248,7 +248,7 @@ impl Lane {
         let mut all = true;
         for _ in 0..BATCHES {
             let placed: Done<bool> =
-                passed.around(batch, lock, |ids, _| place(session, now, ids))?;
+                passed.around(batch, lock, |ids, look| place_all(session, now, ids, look))?;
             all &= !placed.passed;
             ready += placed.done.iter().filter(|&&is_ready| is_ready).count();
             let more = placed.passed || (placed.stopped.is_some() && batch == BATCH);
@@ -284,7 +284,22 @@ impl Lane {
     ) -> Result<(), Error> {
         let stretch = self.stretch(now, from, to);
         let lock = |most| Ok(session.run_at_most(&LOCK_MISPLACED, &stretch, most)?.column(1));
-        passed.around(batch, lock, |ids, _| place(session, now, ids)).map(drop)
+        passed.around(batch, lock, |ids, look| place_all(session, now, ids, look)).map(drop)
+    }
+}
+
+/// The same, for a claim: one that a trigger of users' keeps where it is would hide others for ever.
+fn place_all(
+    session: &Session,
+    now: Timestamp,
+    ids: Vec<i64>,
+    look: bool,
+) -> Result<Vec<bool>, Error> {
+    let count = ids.len();
+    let placed = place(session, now, ids)?;
+    match look && placed.len() < count {
+        true => Err(Error::Refused { table: "jobs" }),
+        false => Ok(placed),
     }
 }
 
