@@ -5,7 +5,7 @@ mod mend;
 mod time;
 mod upgrade;
 
-use crate::error::{Error, excerpt};
+use crate::error::{Error, Failure, excerpt};
 use crate::job::argument::{array, at_least_one, given, name, object, positive_span};
 use crate::statement::value::Jsonb;
 use crate::statement::{Session, Statement, as_owner_of_jobs, clock, params};
@@ -157,4 +157,9 @@ fn resume_schedule(name: Option<&str>) -> Result<bool, ErrorReport> {
 fn set_paused(name: Option<&str>, paused: bool) -> Result<bool, ErrorReport> {
     let name = given("name", name)?;
     Ok(Session::with(|session| Ok(session.run(&PAUSE, params![name, paused])?.count() > 0))?)
+}
+
+/// Says that all others are seen to.
+fn pass_over(name: &str, failure: Failure) {
+    Error::PassedOver { what: format!("schedule {}", excerpt(name)), failure }.warn();
 }

@@ -8,6 +8,7 @@ use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, 
 use pgrx::PgTrigger;
 use pgrx::pg_sys;
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 /// Whether a parent is not done, as far as this snapshot shows. A long list is left to the next claim:
 /// hundreds of such children may be changed at once. $1 the parents, $2 lax, $3 the clock.
@@ -122,18 +123,10 @@ thread_local!(static MOVING: Cell<u32> = const { Cell::new(0) });
 
 /// Puts a job where it belongs, watching no parent. Its own trigger call announces it.
 pub fn move_to(trigger: &PgTrigger, job: &Row, place: Option<Timestamp>) -> Result<(), Error> {
-    /// Also after an error.
-    struct Moved;
-    impl Drop for Moved {
-        fn drop(&mut self) {
-            MOVING.set(MOVING.get() - 1);
-        }
-    }
     if MOVING.get() >= MOVES {
         return Ok(());
     }
-    MOVING.set(MOVING.get() + 1);
-    let _moved = Moved;
+    let _moving = Meanwhile::set(&MOVING, MOVING.get() + 1);
     write(trigger, &MOVE, params![job.required::<i64>(Column::Id)?, place])
 }
 
@@ -182,15 +175,26 @@ thread_local!(static AT_ONCE: Cell<bool> = const { Cell::new(false) });
 /// Does work in which no trigger waits for a child that somebody else has: what ends its parent fails instead. Who
 /// holds many jobs, locked in any order, would else be waited for, and might wait for the waiter.
 pub fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
-    /// Also after an error.
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            AT_ONCE.set(self.0);
-        }
-    }
-    let _restore = Restore(AT_ONCE.replace(true));
+    let _at_once = Meanwhile::set(&AT_ONCE, true);
     work()
+}
+
+/// A value that holds until this is dropped, also by an error; then it is again what it was.
+struct Meanwhile<T: Copy + 'static> {
+    cell: &'static LocalKey<Cell<T>>,
+    before: T,
+}
+
+impl<T: Copy> Meanwhile<T> {
+    fn set(cell: &'static LocalKey<Cell<T>>, value: T) -> Self {
+        Self { cell, before: cell.replace(value) }
+    }
+}
+
+impl<T: Copy> Drop for Meanwhile<T> {
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
 }
 
 /// Keeps the look-up from parents to children as the job says.

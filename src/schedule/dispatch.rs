@@ -1,7 +1,8 @@
 //! dispatch_schedules: a job for each schedule whose time has come.
 
+use super::pass_over;
 use super::time::{Rules, next_time};
-use crate::error::{Error, Failure, excerpt};
+use crate::error::{Error, Failure};
 use crate::job::argument::given;
 use crate::job::enqueue::NewJob;
 use crate::job::unique;
@@ -77,10 +78,7 @@ fn dispatch_schedules() -> Result<
                 Ok(Turn::Never(error)) => {
                     Error::NotDispatched { name, error: Box::new(error) }.warn();
                 }
-                Err(failure) => {
-                    let what = format!("schedule {}", excerpt(&name));
-                    Error::PassedOver { what, failure }.warn();
-                }
+                Err(failure) => pass_over(&name, failure),
             }
         }
         Ok(ran)

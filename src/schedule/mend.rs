@@ -1,8 +1,9 @@
 //! Times of schedules that can't be right, as a wrong clock or plain SQL leaves them.
 
+use super::pass_over;
 use super::time::{Rules, next_time};
 use crate::cron::FIVE_YEARS;
-use crate::error::{Error, excerpt};
+use crate::error::Error;
 use crate::job::argument::given;
 use crate::statement::lock::lock_to_write;
 use crate::statement::{
@@ -56,10 +57,7 @@ pub fn mend(session: &Session, now: Timestamp) -> Result<usize, Error> {
             match guarded(|| set_right(session, rules, now, &wrong, row)) {
                 Ok(Ok(())) => mended += 1,
                 Ok(Err(error)) => Error::NotDispatched { name, error: Box::new(error) }.warn(),
-                Err(failure) => {
-                    let what = format!("schedule {}", excerpt(&name));
-                    Error::PassedOver { what, failure }.warn();
-                }
+                Err(failure) => pass_over(&name, failure),
             }
         }
         if wrong.count() < BATCH {

@@ -1,5 +1,6 @@
 //! What the upgrade from 0.3.0 to 0.4.0 does with the schedules that are there. Its script calls it, once.
 
+use super::pass_over;
 use super::time::{Rules, next_time};
 use crate::error::{Error, excerpt};
 use crate::job::argument::{given, name, positive_span};
@@ -46,10 +47,7 @@ fn upgrade_schedules() -> Result<(), ErrorReport> {
             let name: String = given("name", all.get(row, 2))?;
             match guarded(|| rewrite(session, now, &all, row)) {
                 Ok(said) => said.into_iter().for_each(Error::warn),
-                Err(failure) => {
-                    let what = format!("schedule {}", excerpt(&name));
-                    Error::PassedOver { what, failure }.warn();
-                }
+                Err(failure) => pass_over(&name, failure),
             }
         }
         Ok(())

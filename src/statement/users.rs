@@ -151,7 +151,7 @@ impl Drop for Table {
     }
 }
 
-unsafe fn is_ours(index: pg_sys::Oid) -> bool {
+fn is_ours(index: pg_sys::Oid) -> bool {
     // SAFETY: a look-up in the catalogue caches; the name is a copy.
     unsafe {
         let name = pg_sys::get_rel_name(index);
@@ -160,7 +160,7 @@ unsafe fn is_ours(index: pg_sys::Oid) -> bool {
 }
 
 /// Whether it has rules, or something to work out.
-unsafe fn may_raise(index: pg_sys::Oid) -> bool {
+fn may_raise(index: pg_sys::Oid) -> bool {
     // SAFETY: of a table that is locked; nothing in between can fail but for want of memory, and then the server
     // closes it.
     unsafe {

@@ -3,6 +3,7 @@
 //! The server is the one that PGHOST, PGPORT and PGUSER name, as for psql.
 
 pub mod heads;
+pub mod limits;
 
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
@@ -10,11 +11,14 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 /// Longer than anything here takes, so that a test that hangs fails instead.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub type Said = Arc<Mutex<Vec<String>>>;
 
 /// A database that is dropped when the test ends.
 pub struct Database {
@@ -61,6 +65,18 @@ impl Database {
         let mut config = config(&self.name);
         set(&mut config);
         config.connect(NoTls).unwrap()
+    }
+
+    /// One that keeps the messages of what the server says besides.
+    pub fn connect_hearing(&self) -> (Client, Said) {
+        let said = Said::default();
+        let heard = Arc::clone(&said);
+        let client = self.connect_with(move |config| {
+            config.notice_callback(move |notice| {
+                heard.lock().unwrap().push(notice.message().to_owned());
+            });
+        });
+        (client, said)
     }
 
     /// For a server that may be down.

@@ -1,6 +1,7 @@
 //! Limits that are lowered, raised or taken away while what they count goes on.
 
 use integration::heads::run;
+use integration::limits::{self, enqueue};
 use integration::{Ask, Database, until};
 use postgres::Client;
 use std::sync::RwLock;
@@ -10,19 +11,10 @@ use std::thread;
 const QUICK: &str = "SET statement_timeout = '60s'";
 const ACTIVE: &str = "SELECT count(*) FROM minion.jobs WHERE state = 'active'";
 
-fn with_jobs(limits: &str, count: i32) -> (Database, Client) {
-    let database = Database::new();
-    let mut client = database.connect();
-    client.register();
+fn with_jobs(setup: &str, count: i32) -> (Database, Client) {
+    let (database, mut client) = limits::with_jobs(setup, count);
     run(&mut client, QUICK);
-    run(&mut client, limits);
-    enqueue(&mut client, count);
     (database, client)
-}
-
-fn enqueue(client: &mut Client, count: i32) {
-    let enqueue = "SELECT count(minion.enqueue('task')) FROM generate_series(1, $1)";
-    client.one::<i64>(enqueue, &[&count]);
 }
 
 fn claim(client: &mut Client, most: i32) -> Vec<i64> {

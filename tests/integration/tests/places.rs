@@ -1,35 +1,14 @@
 //! The places of limits, where one transaction meets another that is not over, or an error in its way.
 
 use integration::heads::run;
+use integration::limits::{UNLIKE, dequeue, with_jobs};
 use integration::{Ask, Database, until};
+use postgres::Client;
 use postgres::error::SqlState;
-use postgres::{Client, Config, NoTls};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::{env, thread};
+use std::thread;
 
 const QUICK: &str = "SET statement_timeout = '60s'";
-
-/// Active jobs without a place, and places of jobs that are not active.
-const UNLIKE: &str = "
-    SELECT count(*)
-    FROM (SELECT id FROM minion.jobs WHERE state = 'active') AS job
-    FULL JOIN (SELECT job FROM minion.active_slots WHERE job IS NOT NULL) AS slot ON slot.job = job.id
-    WHERE job.id IS NULL OR slot.job IS NULL";
-
-fn with_jobs(limits: &str, count: i32) -> (Database, Client) {
-    let database = Database::new();
-    let mut client = database.connect();
-    client.register();
-    run(&mut client, limits);
-    let enqueue = "SELECT count(minion.enqueue('task')) FROM generate_series(1, $1)";
-    client.one::<i64>(enqueue, &[&count]);
-    (database, client)
-}
-
-fn dequeue(client: &mut Client) -> Vec<i64> {
-    client.all("SELECT id FROM minion.dequeue(1)", &[])
-}
 
 /// Holds up job 1 where it starts, for as long as somebody has the advisory lock 1.
 const HOLD_UP_JOB_1: &str = "
@@ -122,16 +101,7 @@ fn a_claim_that_finds_a_place_busy_says_nothing_of_it() {
     let waits =
         "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'";
     until("the first claim is held up", || holder.one(waits, &[&backend]));
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let heard = said.clone();
-    let mut second = Config::new()
-        .host(&env::var("PGHOST").unwrap())
-        .port(env::var("PGPORT").unwrap().parse().unwrap())
-        .user(&env::var("PGUSER").unwrap())
-        .dbname(&database.name)
-        .notice_callback(move |notice| heard.lock().unwrap().push(notice.message().to_owned()))
-        .connect(NoTls)
-        .unwrap();
+    let (mut second, said) = database.connect_hearing();
     let claimed = dequeue(&mut second);
     run(&mut holder, "SELECT pg_advisory_unlock(1)");
     assert_eq!(claiming.join().unwrap(), [1]);

@@ -2,7 +2,6 @@
 
 use integration::{Ask, Database, until};
 use postgres::Client;
-use std::sync::{Arc, Mutex};
 
 const LEFT: &str = "SELECT count(*) FROM minion.jobs";
 
@@ -107,16 +106,7 @@ fn a_limit_of_0_is_none() {
 #[test]
 fn jobs_that_can_not_be_removed_hold_up_no_others_and_few_of_them_are_named() {
     let database = Database::new();
-    let warnings = Arc::new(Mutex::new(Vec::new()));
-    let mut client = {
-        let warnings = warnings.clone();
-        let count = move |notice: postgres::error::DbError| {
-            warnings.lock().unwrap().push(notice.message().to_owned());
-        };
-        database.connect_with(|config| {
-            config.notice_callback(count);
-        })
-    };
+    let (mut client, warnings) = database.connect_hearing();
     client.execute(OLD, &[&1i64, &4_000i64]).unwrap();
     // All of the oldest, and every tenth of the others.
     client

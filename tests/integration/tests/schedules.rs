@@ -2,17 +2,6 @@
 
 use integration::{Ask, Database};
 use postgres::Client;
-use std::sync::{Arc, Mutex};
-
-/// A connection, and the warnings that it is given.
-fn listening(database: &Database) -> (Client, Arc<Mutex<Vec<String>>>) {
-    let warnings = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&warnings);
-    let client = database.connect_with(move |config| {
-        config.notice_callback(move |notice| heard.lock().unwrap().push(notice.to_string()));
-    });
-    (client, warnings)
-}
 
 const UPDATE: &str = "ALTER EXTENSION minion UPDATE TO '0.4.0'";
 
@@ -25,7 +14,7 @@ fn column(client: &mut Client, column: &str) -> Vec<String> {
 #[test]
 fn an_upgrade_writes_time_zones_in_posix_style_as_the_offsets_that_they_were() {
     let database = Database::of_version("0.3.0");
-    let (mut client, warnings) = listening(&database);
+    let (mut client, warnings) = database.connect_hearing();
     client
         .batch_execute(
             "INSERT INTO minion.schedules (name, cron, task, timezone, next_run)
@@ -121,7 +110,7 @@ fn until_the_upgrade_schedules_mean_what_they_did() {
 #[test]
 fn an_upgrade_works_next_run_out_again_where_the_days_mean_something_else() {
     let database = Database::of_version("0.3.0");
-    let (mut client, warnings) = listening(&database);
+    let (mut client, warnings) = database.connect_hearing();
     client
         .batch_execute(
             // No leap day is near enough to be the next day that matches, but for the 28th of such a February.
@@ -153,7 +142,7 @@ fn an_upgrade_works_next_run_out_again_where_the_days_mean_something_else() {
 #[test]
 fn an_upgrade_brings_values_that_no_job_can_have_within_bounds() {
     let database = Database::of_version("0.3.0");
-    let (mut client, warnings) = listening(&database);
+    let (mut client, warnings) = database.connect_hearing();
     client
         .batch_execute(
             "INSERT INTO minion.schedules (name, cron, task, next_run, expire, unique_key)
@@ -195,7 +184,7 @@ fn an_upgrade_brings_values_that_no_job_can_have_within_bounds() {
 #[test]
 fn a_schedule_whose_row_refuses_the_upgrade_stops_no_other() {
     let database = Database::of_version("0.3.0");
-    let (mut client, warnings) = listening(&database);
+    let (mut client, warnings) = database.connect_hearing();
     client
         .batch_execute(
             "INSERT INTO minion.schedules (name, cron, task, timezone, next_run)

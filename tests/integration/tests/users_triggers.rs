@@ -1,18 +1,11 @@
 //! Claims where users have put something of their own on `minion.jobs`.
 
 use integration::heads::run;
-use integration::{Ask, Database, until, until_waiting};
+use integration::limits::{UNLIKE, dequeue, with_jobs};
+use integration::{Ask, until, until_waiting};
 use postgres::Client;
 use postgres::error::SqlState;
-use std::sync::{Arc, Mutex};
 use std::thread;
-
-/// Active jobs without a place, and places of jobs that are not active.
-const UNLIKE: &str = "
-    SELECT count(*)
-    FROM (SELECT id FROM minion.jobs WHERE state = 'active') AS job
-    FULL JOIN (SELECT job FROM minion.active_slots WHERE job IS NOT NULL) AS slot ON slot.job = job.id
-    WHERE job.id IS NULL OR slot.job IS NULL";
 
 /// Refuses jobs whose first argument is true, and counts how often.
 const REFUSE: &str = "
@@ -34,32 +27,6 @@ const LIMITS: [&str; 3] = [
     "SELECT minion.limit_task('other', 1)",
     "SELECT minion.limit_task('task', 9, max_starts => 9, per => '1 hour'), minion.limit_queue('default', 8)",
 ];
-
-fn with_jobs(setup: &str, count: i32) -> (Database, Client) {
-    let database = Database::new();
-    let mut client = database.connect();
-    client.register();
-    run(&mut client, setup);
-    let enqueue = "SELECT count(minion.enqueue('task')) FROM generate_series(1, $1)";
-    client.one::<i64>(enqueue, &[&count]);
-    (database, client)
-}
-
-fn dequeue(client: &mut Client) -> Vec<i64> {
-    client.all("SELECT id FROM minion.dequeue(1)", &[])
-}
-
-type Said = Arc<Mutex<Vec<String>>>;
-
-/// One that keeps what it is told.
-fn hearing(database: &Database) -> (Client, Said) {
-    let said = Said::default();
-    let heard = said.clone();
-    let client = database.connect_with(|config| {
-        config.notice_callback(move |notice| heard.lock().unwrap().push(notice.message().into()));
-    });
-    (client, said)
-}
 
 fn passed_over(id: i64, why: &str) -> String {
     format!("job {id} is passed over: {why}")
@@ -94,7 +61,7 @@ fn a_job_that_a_trigger_refuses_does_not_keep_new_sessions_from_all_others() {
         run(&mut client, REFUSED);
         run(&mut client, "SELECT minion.enqueue('task') FROM generate_series(1, 3)");
         for id in [2, 3, 4] {
-            let (mut session, said) = hearing(&database);
+            let (mut session, said) = database.connect_hearing();
             assert_eq!(dequeue(&mut session), [id], "{limit}");
             assert_eq!(*said.lock().unwrap(), [passed_over(1, "not this one")]);
         }
@@ -109,7 +76,7 @@ fn a_refused_job_is_passed_over_in_a_batch_by_its_id_and_under_a_fixed_snapshot(
     let (database, mut client) = with_jobs(REFUSE, 3);
     run(&mut client, REFUSED);
     run(&mut client, "SELECT minion.enqueue('task') FROM generate_series(1, 1500)");
-    let (mut session, said) = hearing(&database);
+    let (mut session, said) = database.connect_hearing();
     let by_id = "SELECT id FROM minion.dequeue(1, id => $1)";
     assert!(session.all::<i64>(by_id, &[&4_i64]).is_empty());
     assert_eq!(session.all::<i64>(by_id, &[&3_i64]), [3]);
@@ -129,7 +96,7 @@ fn of_many_refused_jobs_ten_are_named() {
     let (database, mut client) = with_jobs(REFUSE, 0);
     run(&mut client, "SELECT minion.enqueue('task', '[true]') FROM generate_series(1, 40)");
     run(&mut client, "SELECT minion.enqueue('task')");
-    let (mut session, said) = hearing(&database);
+    let (mut session, said) = database.connect_hearing();
     assert_eq!(dequeue(&mut session), [41]);
     let mut right: Vec<_> = (1..=10).map(|id| passed_over(id, "not this one")).collect();
     right.push("each of 30 other jobs is passed over: not this one".into());
@@ -142,7 +109,7 @@ fn a_call_that_waits_tries_a_refused_job_once_and_names_it_once() {
         let (database, mut client) = with_jobs(limit, 0);
         run(&mut client, REFUSE);
         run(&mut client, REFUSED);
-        let (mut waiter, said) = hearing(&database);
+        let (mut waiter, said) = database.connect_hearing();
         let backend = waiter.backend();
         let claimed = thread::scope(|scope| {
             let waiting = scope.spawn(move || {
@@ -171,7 +138,7 @@ fn a_call_that_waits_claims_a_job_as_soon_as_nothing_refuses_it() {
     let (database, mut client) = with_jobs("SELECT minion.limit_task('task', 1)", 0);
     run(&mut client, REFUSE);
     run(&mut client, REFUSED);
-    let (mut waiter, said) = hearing(&database);
+    let (mut waiter, said) = database.connect_hearing();
     let backend = waiter.backend();
     thread::scope(|scope| {
         let waiting = scope.spawn(move || {
@@ -269,7 +236,7 @@ fn a_job_that_a_trigger_answers_with_null_is_passed_over_and_keeps_no_place() {
     let limits = "SELECT minion.limit_task('task', 1, max_starts => 1, per => '1 hour')";
     let (database, mut client) = with_jobs(limits, 2);
     at_start(&mut client, "BEFORE", "NEW.id = 1", "RETURN NULL;");
-    let (mut session, said) = hearing(&database);
+    let (mut session, said) = database.connect_hearing();
     assert_eq!(dequeue(&mut session), [2]);
     let why = "a trigger on minion.jobs has refused a row";
     assert_eq!(*said.lock().unwrap(), [passed_over(1, why)]);
@@ -303,7 +270,7 @@ fn an_old_job_that_breaks_a_check_of_users_is_passed_over() {
         ALTER TABLE minion.jobs ADD CONSTRAINT not_seven CHECK (priority <> 7) NOT VALID",
     );
     let why = "new row for relation \"jobs\" violates check constraint \"not_seven\"";
-    let (mut session, said) = hearing(&database);
+    let (mut session, said) = database.connect_hearing();
     let claim = "SELECT id FROM minion.dequeue(1, max_jobs => 9)";
     assert_eq!(session.all::<i64>(claim, &[]), [2, 4]);
     let mut heard = said.lock().unwrap().clone();
