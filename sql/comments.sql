@@ -82,9 +82,6 @@ takes longer than timeout. The caller''s transaction and snapshot stay open mean
 Raises 42704 for a job that does not exist, or was removed meanwhile, 22004 for NULL, 22023 for a negative or absurd interval,
 0A000 under REPEATABLE READ or SERIALIZABLE.';
 
-COMMENT ON FUNCTION minion.await_job(bigint, interval) IS
-'Internal: of wait_for_job(), which waits with this and returns the row. True if the job has ended.';
-
 COMMENT ON FUNCTION minion.note(bigint, jsonb) IS
 'Merges an object into a job''s notes, in any state. True if the job exists.
 merge: its top-level keys replace those of the notes, and a null removes its key; nulls deeper down are kept.

@@ -102,7 +102,6 @@ GRANT EXECUTE ON FUNCTION
     minion.list_schedules(bigint, bigint, bigint, bigint[], text[]),
     minion.list_queues(),
     minion.wait_for_job(bigint, interval),
-    minion.await_job(bigint, interval),
     minion.next_run(text, timestamptz, text),
     minion.is_locked(text),
     minion.backoff(int),

@@ -396,3 +396,13 @@ BEGIN ATOMIC
     GROUP BY hours.hour
     ORDER BY hours.hour;
 END;
+
+-- Waiting for the end of a job, without a lock on a table.
+
+CREATE OR REPLACE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
+    id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
+    expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
+    queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
+    state minion.job_state, task text, "time" timestamptz, worker bigint
+) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
+DROP FUNCTION minion.await_job(bigint, interval);

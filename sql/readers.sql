@@ -101,21 +101,12 @@ BEGIN ATOMIC
     ORDER BY job.id DESC;
 END;
 
--- Two statements, for the second one sees what was committed during the first.
 CREATE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
     state minion.job_state, task text, "time" timestamptz, worker bigint
-) LANGUAGE sql
-BEGIN ATOMIC
-    SELECT minion.await_job($1, $2);
-    SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
-        job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
-        job.retries, job.started, job.state, job.task, job."time", job.worker
-    FROM minion.list_jobs(ids => ARRAY[$1]) AS job
-    WHERE job.state = 'finished' OR job.state = 'failed';
-END;
+) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
 
 CREATE FUNCTION minion.list_queues() RETURNS TABLE (
     queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,

@@ -26,7 +26,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/readers.sql",
     name = "readers",
-    requires = ["tables", counts::job_counts, counts::queue_counts, job::outcome::await_job]
+    requires = ["tables", counts::job_counts, counts::queue_counts]
 );
 extension_sql_file!(
     "../sql/comments.sql",

@@ -6,18 +6,19 @@
 use super::around::PassedOver;
 use super::lanes::{Front, Head, Source, read_lane};
 use super::limits::{self, Full, Rule, Rules, Slots};
-use super::look::{Lanes, Look};
+use super::look::{Due, Lanes, Look, Tracked};
 use super::parked::BATCH;
 use super::take::{Claimed, Taken, take_id};
 use super::under_way::{UnderLimits, is_counted_later};
 use crate::error::Error;
-use crate::shared::lane::Position;
+use crate::shared::heads::Reading;
+use crate::shared::lane::{Lane, Position};
 use crate::shared::wake::Pauses;
 use crate::statement::{Session, Statement, Timestamp, check_for_interrupts, clock, params};
 use pgrx::pg_sys;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker asks for.
 pub struct Wanted {
@@ -37,7 +38,9 @@ static LANE_OF_ID: Statement =
 pub struct Outcome {
     pub jobs: Vec<Claimed>,
     /// There was one that might have been claimed, but for others who were at it.
-    saw_jobs: bool,
+    pub saw_jobs: bool,
+    /// There were some whose time has come, ready or not.
+    pub saw_due: bool,
     /// There was one that a limit did not let start.
     pub was_limited: bool,
 }
@@ -65,12 +68,14 @@ impl MayLock {
     }
 }
 
-/// Claims up to `max_jobs` jobs, best first.
+/// Claims up to `max_jobs` jobs, best first. `again`: the call waits, and will look again: it need not look at what
+/// somebody has just seen to be in vain, and has time to see whether shared memory is right.
 pub fn claim(
     session: &Session,
     wanted: &Wanted,
     now: Timestamp,
     may_lock: MayLock,
+    again: bool,
     passed: &PassedOver,
 ) -> Result<Outcome, Error> {
     let rules = Rules::now(session)?;
@@ -85,6 +90,7 @@ pub fn claim(
         rules: &rules,
         now,
         batch: may_lock.due(wanted.max_jobs),
+        again,
         passed,
     };
     if let Some(id) = wanted.id {
@@ -94,7 +100,7 @@ pub fn claim(
     let mut pauses = Pauses::new();
     for attempt in 1.. {
         let outcome = claim.best()?;
-        if !outcome.jobs.is_empty() || !outcome.saw_jobs || attempt == TRIES {
+        if !outcome.jobs.is_empty() || !outcome.saw_jobs || again || attempt == TRIES {
             return Ok(outcome);
         }
         pauses.pause(PATIENCE);
@@ -120,6 +126,7 @@ struct Claim<'a> {
     now: Timestamp,
     /// How many jobs one statement may lock besides those that are returned.
     batch: usize,
+    again: bool,
     passed: &'a PassedOver,
 }
 
@@ -190,32 +197,71 @@ impl Claim<'_> {
     /// The lanes' heads, and due jobs among them.
     fn heads(&self, outcome: &mut Outcome) -> Result<BinaryHeap<Head>, Error> {
         let Claim { session, wanted, lanes, now, .. } = *self;
-        let mut look = lanes.look(session, now, wanted.worst)?;
-        outcome.saw_jobs = !look.due.is_empty();
+        let look_now = || lanes.look(session, now, wanted.worst, self.again);
+        let mut look = look_now()?;
+        outcome.saw_due = look.skipped || !look.due.is_empty();
+        // Those that nobody can run are seen again soon: see `first_due`.
+        outcome.saw_jobs = !look.due.is_empty() && !self.again;
         let verify = look.verify.take();
         if outcome.saw_jobs && self.batch > 0 {
             // One that can't be freed hides others, which are claimed where they are.
             let mut due = Vec::new();
             outcome.saw_jobs = false;
-            for lane in look.due {
-                let all = lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
+            for one in look.due {
+                let (batch, enough) = (self.batch, wanted.max_jobs);
+                let all = one.lane.free_due(session, now, batch, enough, self.passed)?;
                 outcome.saw_jobs |= all;
-                due.extend((!all).then_some(lane));
+                due.extend((!all).then_some(one));
             }
-            look = Look { due, ..lanes.look(session, now, wanted.worst)? };
+            look = Look { due, ..look_now()? };
         }
         if let (Some(verify), Some(tracked)) = (verify, &lanes.tracked)
-            && tracked.verify(session, verify, now)?
+            && self.verify(tracked, verify)?
         {
-            look = lanes.look(session, now, wanted.worst)?;
+            look = look_now()?;
         }
         let mut heads = look.heads;
-        for lane in look.due {
-            let front = Front::Job { misplaced: false };
-            let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
-            heads.extend(head.next(session, now, Position::FIRST, self.end())?);
+        for due in look.due {
+            heads.extend(self.first_due(due)?);
         }
         Ok(heads)
+    }
+
+    /// Sees whether shared memory is right about a lane, and, if there is time, about others. True if it was not.
+    fn verify(&self, tracked: &Tracked, first: (Lane, Reading)) -> Result<bool, Error> {
+        const LONGEST: Duration = Duration::from_millis(10);
+        let Claim { session, wanted, lanes, now, .. } = *self;
+        let begin = Instant::now();
+        let mut healed = false;
+        let mut next = Some(first);
+        while let Some(one) = next {
+            healed |= tracked.verify(session, one, now)?;
+            next = match self.again && begin.elapsed() < LONGEST {
+                true => lanes.look(session, now, wanted.worst, true)?.verify,
+                false => None,
+            };
+        }
+        Ok(healed)
+    }
+
+    /// The first due job of a lane that can run.
+    fn first_due(&self, due: Due) -> Result<Option<Head>, Error> {
+        let Claim { session, now, .. } = *self;
+        let begin = Instant::now();
+        let lane = due.lane.clone();
+        let front = Front::Job { misplaced: false };
+        let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
+        let first = head.next(session, now, Position::FIRST, self.end())?;
+        // Of one who does not want the worst of them, nobody learns that there are none.
+        if first.is_none()
+            && self.again
+            && self.end() == Position::END
+            && let (Some(reading), Some(tracked)) = (due.reading, &self.lanes.tracked)
+        {
+            let next = due.lane.next_parked(session, now)?;
+            tracked.heads.looked_in_vain(&reading, next, begin.elapsed());
+        }
+        Ok(first)
     }
 
     fn end(&self) -> Position {

@@ -2,18 +2,19 @@
 
 use super::argument::{given, positive_span};
 use super::around::PassedOver;
-use super::claim::{MayLock, Wanted, claim};
+use super::claim::{MayLock, Outcome, Wanted, claim};
 use super::limits::Rules;
-use super::look::Lanes;
+use super::look::{Lanes, Tracked};
 use super::take::Claimed;
 use crate::error::Error;
-use crate::shared::waiters::Waiting;
-use crate::shared::wake::Pauses;
+use crate::shared::waiters::Why;
+use crate::shared::waiting::Waiting;
+use crate::shared::wake::{self, Pauses};
 use crate::statement::call::{in_transaction_block, is_whole_transaction};
 use crate::statement::lock::{lock_to_write, lock_waiting_worker};
 use crate::statement::value::{Array, Jsonb, TextArray};
 use crate::statement::{
-    Session, attempt, clock, doubt_version, has_changed_anything, must_be_writable,
+    Session, Timestamp, attempt, client, clock, doubt_version, has_changed_anything, must_be_writable,
     snapshot_is_fixed,
 };
 use crate::worker;
@@ -83,9 +84,6 @@ fn dequeue(
     Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
 }
 
-/// How long at most a call sleeps that a limit keeps from a job.
-const LIMITED: Duration = Duration::from_millis(100);
-
 /// Claims at once if it can, else whenever a job comes within `wait`.
 fn claim_within(
     wanted: &Wanted,
@@ -95,37 +93,29 @@ fn claim_within(
 ) -> Result<Vec<Claimed>, Error> {
     let had_changed = has_changed_anything();
     let begin = Instant::now();
-    let mut pauses = Pauses::new();
-    let mut waiting = None;
+    let mut sleeper = Sleeper::new(&wanted.lanes);
     // For repair: a heartbeat could not be seen before the transaction ends.
     let mut said_so = false;
     loop {
-        let woken = waiting.as_ref().is_some_and(Waiting::listen);
-        if woken {
-            Rules::doubt();
-        }
-        if said_so {
-            doubt_version();
-        }
         let looked = clock();
         // What an attempt locks that may be followed by a wait would stay locked all that time.
         let last = begin.elapsed() >= wait;
         let may_lock_now = if last { may_lock } else { MayLock::Nothing };
-        let mut was_limited = false;
+        let mut outcome = Outcome::default();
         // Without a job, it has written at most what a guard has undone.
         let may_leave = had_changed || may_lock_now != MayLock::Nothing;
         let claimed = attempt(may_leave, || {
             lock_to_write(c"jobs");
-            let outcome = Session::with(|session| {
+            outcome = Session::with(|session| {
                 worker::must_be_registered(session, wanted.worker)?;
-                let outcome = claim(session, wanted, clock(), may_lock_now, passed)?;
+                let outcome = claim(session, wanted, clock(), may_lock_now, !last, passed)?;
                 if !outcome.jobs.is_empty() && !last && may_lock == MayLock::Many {
                     wanted.lanes.free_due(session, clock(), passed)?;
                 }
                 Ok(outcome)
             })?;
-            was_limited = outcome.was_limited;
-            Ok((!outcome.jobs.is_empty()).then_some(outcome.jobs))
+            let jobs = std::mem::take(&mut outcome.jobs);
+            Ok((!jobs.is_empty()).then_some(jobs))
         })?;
         if last || claimed.is_some() {
             return Ok(claimed.unwrap_or_default());
@@ -134,34 +124,78 @@ fn claim_within(
             lock_waiting_worker(wanted.worker);
             said_so = true;
         }
-        let left = wait.saturating_sub(begin.elapsed());
-        match (&waiting, &wanted.lanes.tracked) {
-            (Some(waiting), _) => {
-                // The job that we were woken for is somebody's, or still there: not for us, or held by
-                // somebody who may yet give it back without a word.
-                let busy = wanted.lanes.may_have_jobs(looked);
-                if woken && busy {
-                    waiting.pass_on();
-                }
-                match busy {
-                    // Time alone may lift a limit, and nobody tells of it.
-                    true if was_limited => waiting.sleep(left.min(LIMITED), looked),
-                    true => waiting.sleep(pauses.next(left), looked),
-                    false => {
-                        pauses = Pauses::seldom();
-                        waiting.sleep(left, looked);
-                    }
-                }
-            }
+        sleeper.sleep(&outcome, looked, wait.saturating_sub(begin.elapsed()));
+    }
+}
+
+/// How a call waits from one look to the next.
+struct Sleeper<'a> {
+    lanes: &'a Lanes,
+    place: Option<Waiting>,
+    woken: Option<Why>,
+    pauses: Pauses,
+}
+
+impl<'a> Sleeper<'a> {
+    fn new(lanes: &'a Lanes) -> Self {
+        Self { lanes, place: None, woken: None, pauses: Pauses::new() }
+    }
+
+    /// Sleeps until there may be a job, at most for `left`, after a look that began at `looked` and found none.
+    fn sleep(&mut self, outcome: &Outcome, looked: Timestamp, left: Duration) {
+        let took = Duration::from_micros(u64::try_from(clock().0 - looked.0).unwrap_or(0));
+        if self.place.is_none() {
+            self.place = self.lanes.tracked.as_ref().and_then(Tracked::wait);
             // A job that has come between the look and this is seen by another look.
-            (None, Some(tracked)) => match tracked.wait() {
-                Some(place) => {
-                    waiting = Some(place);
-                    pauses = Pauses::seldom();
-                }
-                None => pauses.pause(left),
-            },
-            (None, None) => pauses.pause(left),
+            if let Some(place) = &self.place {
+                place.listen();
+                return;
+            }
         }
+        match self.place.take() {
+            Some(place) => {
+                self.sleep_until_woken(&place, outcome, looked, left, took);
+                self.woken = place.listen();
+                self.place = Some(place);
+            }
+            None => wake::sleep(self.pauses.next(left, took)),
+        }
+        client::must_be_there();
+        // What is paused or limited, and the extension itself, may have changed meanwhile.
+        doubt_version();
+        if self.woken.is_some() {
+            Rules::doubt();
+        }
+    }
+
+    fn sleep_until_woken(
+        &mut self,
+        place: &Waiting,
+        outcome: &Outcome,
+        looked: Timestamp,
+        left: Duration,
+        took: Duration,
+    ) {
+        /// When to look for what nobody has told us of, though all is known, and though not all that is there is
+        /// for us now.
+        const SELDOM: Duration = Duration::from_secs(10);
+        const NOW_AND_THEN: Duration = Duration::from_secs(1);
+        /// How soon those hear of it whose parents are done that nobody has placed.
+        const BLOCKED: Duration = Duration::from_millis(100);
+        place.set_limited(outcome.was_limited);
+        // What we were woken for is somebody's, or not for us.
+        if let Some(why) = self.woken.take() {
+            place.pass_on(why);
+        }
+        let have_jobs = self.lanes.have_jobs(looked);
+        // One who is at a job may give it back without a word.
+        let longest = match have_jobs {
+            Some(_) if !outcome.saw_jobs => {
+                self.pauses = Pauses::new();
+                if have_jobs == Some(true) { NOW_AND_THEN } else { SELDOM }
+            }
+            _ => self.pauses.next(left, took),
+        };
+        place.sleep(longest.min(left), outcome.saw_due.then_some(BLOCKED), looked);
     }
 }

@@ -366,6 +366,21 @@ static FIRST_PARKED: Statement = Statement::new(
 )
 .in_index_order();
 
+/// The same for those that are due after a time.
+static NEXT_PARKED: Statement = Statement::new(
+    concat!(
+        "SELECT job.parked_until
+        FROM minion.jobs AS job
+        WHERE ",
+        parked!(),
+        " AND job.queue = $1 AND job.task = $2 AND job.parked_until > $3
+        ORDER BY job.parked_until
+        LIMIT 1"
+    ),
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+)
+.in_index_order();
+
 impl Lane {
     /// The parameters of [`STRETCH_TYPES`] for the jobs from one position up to, not including, another.
     pub fn stretch(&self, now: Timestamp, from: Position, to: Position) -> Vec<Param> {
@@ -381,10 +396,13 @@ impl Lane {
     /// When the first parked job is due, INFINITY if none waits for a time.
     pub fn first_parked(&self, session: &Session) -> Result<Timestamp, Error> {
         let rows = session.run(&FIRST_PARKED, params![self.queue.as_str(), self.task.as_str()])?;
-        Ok(match rows.count() {
-            0 => Timestamp::INFINITY,
-            _ => rows.get(0, 1).expect("parked_until is not NULL in this index"),
-        })
+        Ok(parked_until(&rows))
+    }
+
+    /// When the first of those is due that are not due yet.
+    pub fn next_parked(&self, session: &Session, now: Timestamp) -> Result<Timestamp, Error> {
+        let params = params![self.queue.as_str(), self.task.as_str(), now];
+        Ok(parked_until(&session.run(&NEXT_PARKED, params)?))
     }
 
     /// The first ready job of a stretch.
@@ -408,6 +426,13 @@ impl Lane {
         }
         let rows = session.run(&READY_OF_LANE, &self.stretch(now, from, to))?;
         Ok((rows.count() > 0).then(|| read_head(&rows, 0)))
+    }
+}
+
+fn parked_until(rows: &Rows) -> Timestamp {
+    match rows.count() {
+        0 => Timestamp::INFINITY,
+        _ => rows.get(0, 1).expect("parked_until is not NULL in this index"),
     }
 }
 

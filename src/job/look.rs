@@ -7,7 +7,7 @@ use super::lanes::{
 use crate::error::Error;
 use crate::shared::heads::{Heads, Known, Reading};
 use crate::shared::lane::{Lane, Position};
-use crate::shared::waiters::Waiting;
+use crate::shared::waiting::Waiting;
 use crate::statement::value::TextArray;
 use crate::statement::{Param, Session, Timestamp, params};
 use std::collections::{BinaryHeap, HashSet};
@@ -32,9 +32,18 @@ pub struct Tracked {
 pub struct Look {
     pub heads: BinaryHeap<Head>,
     /// Lanes in which a parked job's time has come.
-    pub due: Vec<Lane>,
+    pub due: Vec<Due>,
+    /// There are others that were not looked at, for it would be in vain.
+    pub skipped: bool,
     /// A lane that it is for this claim to verify.
     pub verify: Option<(Lane, Reading)>,
+}
+
+/// A lane in which a parked job's time has come.
+pub struct Due {
+    pub lane: Lane,
+    /// What shared memory knew of it.
+    pub reading: Option<Reading>,
 }
 
 impl Lanes {
@@ -63,8 +72,15 @@ impl Lanes {
         })
     }
 
-    /// The heads of all lanes whose first job is not worse than `worst`, and the lanes with due jobs.
-    pub fn look(&self, session: &Session, now: Timestamp, worst: i32) -> Result<Look, Error> {
+    /// The heads of all lanes whose first job is not worse than `worst`, and the lanes with due jobs; `again`: but
+    /// for those in which somebody has just seen that none can run.
+    pub fn look(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        worst: i32,
+        again: bool,
+    ) -> Result<Look, Error> {
         let mut look = Look::default();
         let Some(tracked) = &self.tracked else {
             look.by_index(session, now, worst, self.queues.into(), self.tasks)?;
@@ -80,8 +96,10 @@ impl Lanes {
             };
             look.verify = look.verify.or(known.verify);
             for (lane, reading) in known.lanes {
-                if reading.due <= now && tracked.is_due(session, &lane, &reading, now)? {
-                    look.due.push(lane.clone());
+                let skip = again && reading.due_in_vain;
+                look.skipped |= skip;
+                if reading.due <= now && !skip && tracked.is_due(session, &lane, &reading, now)? {
+                    look.due.push(Due { lane: lane.clone(), reading: Some(reading) });
                 }
                 let (position, front) = (reading.bound, Front::Unseen(reading));
                 if position.rank().is_some_and(|rank| rank <= worst) {
@@ -95,23 +113,24 @@ impl Lanes {
         Ok(look)
     }
 
-    /// Whether shared memory does not know that there are none.
-    pub fn may_have_jobs(&self, now: Timestamp) -> bool {
-        self.tracked.as_ref().is_none_or(|tracked| {
-            tracked.queues.iter().any(|queue| {
-                let tasks = tracked.tasks.as_deref();
-                let lanes = tracked.heads.lanes(queue, tasks, now, &mut false);
-                lanes.is_none_or(|known| !known.lanes.is_empty())
-            })
-        })
+    /// Whether shared memory knows that there are none; None if it knows nothing of some lanes, and nobody is told
+    /// what comes there.
+    pub fn have_jobs(&self, now: Timestamp) -> Option<bool> {
+        let tracked = self.tracked.as_ref()?;
+        let mut any = false;
+        for queue in &tracked.queues {
+            let tasks = tracked.tasks.as_deref();
+            any |= !tracked.heads.lanes(queue, tasks, now, &mut false)?.lanes.is_empty();
+        }
+        Some(any)
     }
 
     /// The lanes in which a parked job's time has come.
-    pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
+    pub fn due(&self, session: &Session, now: Timestamp) -> Result<Vec<Due>, Error> {
         let mut look = Look::default();
         match self.tracked {
             // No priority is better than this one.
-            Some(_) => look = self.look(session, now, i32::MIN)?,
+            Some(_) => look = self.look(session, now, i32::MIN, false)?,
             None => look.due_by_index(session, now, self.queues.into(), self.tasks)?,
         }
         Ok(look.due)
@@ -153,7 +172,8 @@ impl Look {
             None => session.run(&DUE_OF_QUEUES, &[clock, queues])?,
             Some(tasks) => session.run(&DUE_OF_TASKS, &[clock, queues, tasks.into()])?,
         };
-        self.due.extend((0..rows.count()).map(|row| read_lane(&rows, row)));
+        let due = |row| Due { lane: read_lane(&rows, row), reading: None };
+        self.due.extend((0..rows.count()).map(due));
         Ok(())
     }
 }

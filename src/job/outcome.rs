@@ -1,11 +1,15 @@
-//! Waiting for the end of one job, for wait_for_job.
+//! wait_for_job: waiting for the end of one job.
 
 use super::argument::{given, positive_span};
 use crate::error::Error;
 use crate::shared::heads::Heads;
-use crate::shared::waiters::Waiting;
+use crate::shared::waiting::Waiting;
 use crate::shared::wake::Pauses;
-use crate::statement::{Session, Statement, clock, params, snapshot_is_fixed};
+use crate::statement::value::Record;
+use crate::statement::{
+    Session, Statement, attempt, client, clock, doubt_version, has_changed_anything, params,
+    snapshot_is_fixed,
+};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -16,16 +20,47 @@ static HAS_ENDED: Statement = Statement::new(
     &[pg_sys::INT8OID],
 );
 
-/// Waits until a job is finished or has failed, and true if it has. Of wait_for_job, which returns the row.
+static OUTCOME: Statement = Statement::new(
+    "SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
+        job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
+        job.retries, job.started, job.state, job.task, job.\"time\", job.worker
+    FROM minion.list_jobs(0, 1, NULL, ARRAY[$1]) AS job
+    WHERE job.state = 'finished' OR job.state = 'failed'",
+    &[pg_sys::INT8OID],
+);
+
+/// Waits until a job is finished, or has failed with no automatic retry ahead, and returns its row, as list_jobs
+/// does; no row if that takes longer than `timeout`. It holds no lock on a table while it sleeps.
 ///
-/// Raises 42704 for a job that does not exist, 22004 for NULL, 22023 for a bad duration, 0A000 under a fixed
-/// snapshot.
-#[pg_extern]
+/// Raises 42704 for a job that does not exist, or was removed meanwhile, 22004 for NULL, 22023 for a bad duration,
+/// 0A000 under a fixed snapshot.
+#[pg_extern(sql = false)]
+fn wait_for_job(
+    id: Option<i64>,
+    timeout: Option<Interval>,
+) -> Result<SetOfIterator<'static, Record>, ErrorReport> {
+    let mut row = None;
+    if wait(id, timeout)? {
+        row = Session::with(|session| Ok(session.run(&OUTCOME, params![id])?.record(0)))?;
+    }
+    Ok(SetOfIterator::new(row))
+}
+
+/// What wait_for_job was made of before 0.4.0, for the time between the installation of this library and ALTER
+/// EXTENSION UPDATE.
+#[pg_extern(sql = false)]
 fn await_job(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
+    Ok(wait(id, timeout)?)
+}
+
+/// Whether a job has ended by then.
+fn wait(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, Error> {
+    /// After so long, it is looked for what nobody tells of: a prepared transaction has been committed.
+    const NOW_AND_THEN: Duration = Duration::from_secs(1);
     let id = given("id", id)?;
     let timeout = positive_span("timeout", given("timeout", timeout)?)?;
     if snapshot_is_fixed() {
-        return Err(Error::WaitNeedsReadCommitted { function: "wait_for_job" }.into());
+        return Err(Error::WaitNeedsReadCommitted { function: "wait_for_job" });
     }
     let timeout = Duration::from_micros(u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX));
     let begin = Instant::now();
@@ -33,23 +68,31 @@ fn await_job(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, ErrorRe
         true => None,
         false => Heads::here().and_then(|heads| Waiting::begin_for_job(heads, id)),
     };
+    let had_changed = has_changed_anything();
     let mut pauses = Pauses::new();
     loop {
         if let Some(place) = &place {
             place.listen();
         }
         let looked = clock();
-        let ended = Session::with(|session| {
-            let rows = session.run(&HAS_ENDED, params![id])?;
-            (rows.count() > 0).then(|| rows.get(0, 1) == Some(true)).ok_or(Error::NoJob { id })
+        let ended = attempt(had_changed, || {
+            Session::with(|session| {
+                let rows = session.run(&HAS_ENDED, params![id])?;
+                match rows.count() {
+                    0 => Err(Error::NoJob { id }),
+                    _ => Ok((rows.get(0, 1) == Some(true)).then_some(())),
+                }
+            })
         })?;
         let left = timeout.saturating_sub(begin.elapsed());
-        if ended || left.is_zero() {
-            return Ok(ended);
+        if ended.is_some() || left.is_zero() {
+            return Ok(ended.is_some());
         }
         match &place {
-            Some(place) => place.sleep(left, looked),
+            Some(place) => place.sleep(left.min(NOW_AND_THEN), None, looked),
             None => pauses.pause(left),
         }
+        client::must_be_there();
+        doubt_version();
     }
 }

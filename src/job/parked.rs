@@ -10,7 +10,7 @@
 
 use super::around::{Done, PassedOver};
 use super::lanes::{STRETCH_TYPES, blocked, misplaced, parked, ready, stretch};
-use super::look::Lanes;
+use super::look::{Due, Lanes};
 use crate::error::Error;
 use crate::shared::lane::{Lane, Position};
 use crate::statement::{Rows, Session, Statement, Timestamp, check_for_interrupts, params};
@@ -225,7 +225,7 @@ impl Lanes {
         now: Timestamp,
         passed: &PassedOver,
     ) -> Result<(), Error> {
-        let free = |lane: &Lane| lane.free_due(session, now, BATCH, 1, passed).map(drop);
+        let free = |due: &Due| due.lane.free_due(session, now, BATCH, 1, passed).map(drop);
         self.due(session, now)?.iter().try_for_each(free)
     }
 }

@@ -1,6 +1,7 @@
 //! Where an inactive job stands, as its facts say, and what becomes of its children: for the triggers.
 
 use crate::error::Error;
+use crate::shared::transaction;
 use crate::statement::probe::{Unresolved, may_have_waiting_child, unresolved};
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
@@ -163,6 +164,8 @@ pub fn wake_children(
     gone: bool,
 ) -> Result<(), Error> {
     let id: i64 = job.required(Column::Id)?;
+    // Also for those that nobody has placed yet, and that watch no parent.
+    transaction::parent_changed();
     if !may_have_waiting_child(id) {
         return Ok(());
     }

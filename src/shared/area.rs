@@ -55,12 +55,19 @@ pub struct Area {
     pub waiting: AtomicU32,
     /// How many of these wait for the end of a job.
     pub waiting_for_jobs: AtomicU32,
+    /// How many transactions have changed jobs that others may have for a parent.
+    pub ended: AtomicU64,
 }
 
 impl Area {
     pub fn slots(&self) -> &[Slot] {
         // SAFETY: both were set when the memory was made, and never since.
         unsafe { std::slice::from_raw_parts(self.slots, self.slot_count) }
+    }
+
+    /// Without those that no lane has ever had. Under the lock of the lanes.
+    pub fn used_slots(&self) -> &[Slot] {
+        &self.slots()[..self.used.load(Ordering::Relaxed) as usize]
     }
 
     pub fn waiters(&self) -> &[Waiter] {
@@ -223,6 +230,7 @@ impl PgSharedMemoryInitialization for Shared {
                     untracked: AtomicU64::new(0),
                     waiting: AtomicU32::new(0),
                     waiting_for_jobs: AtomicU32::new(0),
+                    ended: AtomicU64::new(0),
                 });
             }
             self.0.store(memory.cast(), Ordering::Relaxed);

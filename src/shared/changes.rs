@@ -1,7 +1,7 @@
 //! By how much a transaction changes the counts of jobs, as far as it has not been rolled back to a savepoint.
 
 use super::area::Area;
-use super::counts::{self, Counts, KINDS};
+use super::counts::{self, Counts, INACTIVE, KINDS};
 use super::slot::Table;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -94,27 +94,32 @@ pub fn own(area: &Area, wanted: impl Fn(u32, Table) -> bool) -> Counts {
     sum
 }
 
-/// A subtransaction ends: it was all for nothing, or is its parent's now. Can't fail.
-pub extern "C-unwind" fn at_end_of_sub(
-    event: pg_sys::SubXactEvent::Type,
-    own: pg_sys::SubTransactionId,
-    parent: pg_sys::SubTransactionId,
-    _: *mut std::ffi::c_void,
-) {
+/// A subtransaction is undone. `taken` is called for each lane that has got ready or parked jobs back, with how
+/// many. Can't fail.
+pub fn undo(own: pg_sys::SubTransactionId, mut taken: impl FnMut(u32, u32)) {
     CHANGES.with(|changes| {
         let Ok(mut changes) = changes.try_borrow_mut() else { return };
-        match event {
-            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-                changes.retain(|change| change.subtransaction != own);
+        changes.retain(|change| {
+            let is_own = change.subtransaction == own;
+            let back = -change.counts[INACTIVE];
+            if is_own && back > 0 {
+                taken(change.slot, back.try_into().unwrap_or(u32::MAX));
             }
-            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => changes.retain(|change| {
-                if change.subtransaction == own {
-                    change.subtransaction = parent;
-                }
-                true
-            }),
-            _ => {}
-        }
+            !is_own
+        });
+    });
+}
+
+/// What a subtransaction has changed is its parent's now. Can't fail.
+pub fn hand_over(own: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
+    CHANGES.with(|changes| {
+        let Ok(mut changes) = changes.try_borrow_mut() else { return };
+        changes.retain(|change| {
+            if change.subtransaction == own {
+                change.subtransaction = parent;
+            }
+            true
+        });
     });
 }
 

@@ -177,7 +177,7 @@ pub fn lost(area: &Area, database: u32, in_doubt: bool) {
 /// them away. Under the lock of the lanes.
 pub fn forget_unknown(area: &Area) {
     let _held = area.counts(Mode::Exclusive);
-    for slot in area.slots().iter().filter(|slot| slot.is_in_use()) {
+    for slot in area.used_slots().iter().filter(|slot| slot.is_in_use()) {
         let of_table = |counter: &&Counter| counter.seen().table == slot.table();
         if area
             .counters()

@@ -12,7 +12,7 @@
 
 use super::area::{Area, Mode, SHARED};
 use super::lane::{Lane, Position};
-use super::slot::{Slot, State, Table, VERIFY_MICROS};
+use super::slot::{Slot, State, Table, VERIFY_MICROS, Vain};
 use super::transaction;
 use crate::statement::{
     Timestamp, clock, has_changed_anything, has_row_security, snapshot_is_fixed,
@@ -30,6 +30,9 @@ pub struct Reading {
     version: u64,
     pub due: Timestamp,
     due_version: u64,
+    ended: u64,
+    /// Somebody has just seen that none of the jobs that are due can run.
+    pub due_in_vain: bool,
 }
 
 /// What is known of the lanes of a queue.
@@ -90,17 +93,23 @@ impl Heads {
         &self.area.slots()[at as usize]
     }
 
-    fn read(&self, at: u32) -> Reading {
-        let (bound, version, due, due_version) =
-            self.slot(at).state(|state| (state.bound, state.version, state.due, state.due_version));
+    fn read(&self, at: u32, now: Timestamp) -> Reading {
+        let ended = self.ended();
+        let state = self.slot(at).state(|state| *state);
         let (own_ready, own_due) = transaction::own(at);
         Reading {
             slot: at,
-            bound: bound.min(own_ready),
-            version,
-            due: due.min(own_due),
-            due_version,
+            bound: state.bound.min(own_ready),
+            version: state.version,
+            due: state.due.min(own_due),
+            due_version: state.due_version,
+            ended,
+            due_in_vain: state.is_vain(now, ended) && !has_changed_anything(),
         }
+    }
+
+    fn ended(&self) -> u64 {
+        self.area.ended.load(Ordering::SeqCst)
     }
 
     /// The lanes of a queue, all or those of some tasks, that may have a job that is ready or due; None if
@@ -131,7 +140,7 @@ impl Heads {
         let mut longest: Option<(Timestamp, u32, Reading)> = None;
         let mut keep = |at| {
             let slot = self.slot(at);
-            let reading = self.read(at);
+            let reading = self.read(at, now);
             if may_have(&reading) {
                 slot.hits.fetch_add(1, Ordering::Relaxed);
                 known.lanes.push((slot.lane(), reading));
@@ -142,22 +151,7 @@ impl Heads {
                 longest = Some((since, at, reading));
             }
         };
-        match tasks {
-            Some(tasks) => {
-                for task in tasks.iter().filter(|task| !task.is_empty()) {
-                    if let Some(at) = self.find(queue, task) {
-                        keep(at);
-                    }
-                }
-            }
-            None => {
-                let mut at = of_queue.next_lane.load(Ordering::Relaxed);
-                while at > 0 {
-                    keep(at - 1);
-                    at = self.slot(at - 1).next_lane.load(Ordering::Relaxed);
-                }
-            }
-        }
+        self.for_lanes_of(of_queue, queue, tasks, &mut keep);
         if let Some((_, at, reading)) = longest
             && self.slot(at).state(&mut elects)
         {
@@ -221,6 +215,19 @@ impl Heads {
         }
     }
 
+    /// A look at all due jobs that began after the reading found none that can run; `next`: when the first
+    /// parked one after them is due.
+    pub fn looked_in_vain(&self, reading: &Reading, next: Timestamp, took: Duration) {
+        let vain = Vain::new(reading.due_version, reading.ended, next, took);
+        if may_raise() {
+            self.slot(reading.slot).state(|state| {
+                if state.due_version == reading.due_version {
+                    state.vain = vain;
+                }
+            });
+        }
+    }
+
     /// What a look below the bound has found: a job that nobody told us of, or None. `due`: the first parked
     /// job. `in_doubt`: whether there are prepared transactions. True if that makes a difference.
     pub fn verified(
@@ -262,26 +269,71 @@ impl Heads {
 }
 
 impl Heads {
-    /// The first time after now at which a parked job of this table may be due.
-    pub fn next_due(&self, now: Timestamp) -> Timestamp {
-        let _held = self.area.lanes(Mode::Shared);
-        let dues = self.own_lanes().map(|(_, slot)| slot.state(|state| state.due));
-        dues.filter(|due| *due > now).min().unwrap_or(Timestamp::INFINITY)
-    }
-
     /// The lanes of this table in which a parked job may be due.
     pub fn due_lanes(&self, now: Timestamp) -> Vec<Lane> {
         let _held = self.area.lanes(Mode::Shared);
-        let due = self.own_lanes().filter(|(at, _)| self.read(*at).due <= now);
+        let due = self.own_lanes().filter(|(at, _)| self.read(*at, now).due <= now);
         due.map(|(_, slot)| slot.lane()).collect()
     }
 
-    /// Calls `wake` for each lane of this table that may have a job that is ready or due.
-    pub fn for_busy_lanes(&self, now: Timestamp, wake: impl Fn(&Slot)) {
+    /// Calls `each` for the known lanes of some queues, all or those of some tasks. To be called under the lock of
+    /// the lanes. False if not all of them are known.
+    pub(super) fn for_lanes(
+        &self,
+        queues: &[String],
+        tasks: Option<&[String]>,
+        mut each: impl FnMut(u32, &'static Slot),
+    ) -> bool {
+        let mut all = true;
+        for queue in queues {
+            let Some(of_queue) = self.find(queue, "").map(|at| self.slot(at)) else {
+                all = false;
+                continue;
+            };
+            all &= of_queue.state(|state| state.complete);
+            self.for_lanes_of(of_queue, queue, tasks, &mut |at| each(at, self.slot(at)));
+        }
+        all
+    }
+
+    /// The same for one queue, whose slot is known.
+    fn for_lanes_of(
+        &self,
+        of_queue: &Slot,
+        queue: &str,
+        tasks: Option<&[String]>,
+        each: &mut dyn FnMut(u32),
+    ) {
+        match tasks {
+            Some(tasks) => {
+                let named = tasks.iter().filter(|task| !task.is_empty());
+                named.filter_map(|task| self.find(queue, task)).for_each(each);
+            }
+            None => {
+                let mut at = of_queue.next_lane.load(Ordering::Relaxed);
+                while at > 0 {
+                    each(at - 1);
+                    at = self.slot(at - 1).next_lane.load(Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Whether a claim in some lanes has something to look at that nobody has seen to be in vain: jobs that have
+    /// come due, and what is to be verified.
+    pub fn need_look(&self, queues: &[String], tasks: Option<&[String]>, now: Timestamp) -> bool {
+        let ended = self.ended();
+        let needs = |state: &mut State| {
+            state.verify_at <= now || (state.due <= now && !state.is_vain(now, ended))
+        };
+        let mut any = false;
         let _held = self.area.lanes(Mode::Shared);
-        let busy =
-            |slot: &&Slot| slot.state(|state| state.bound < Position::END || state.due <= now);
-        self.own_lanes().map(|(_, slot)| slot).filter(busy).for_each(wake);
+        let known = self.for_lanes(queues, tasks, |_, slot| any |= slot.state(needs));
+        let verify = |queue: &String| {
+            let at = self.find(queue, "");
+            at.is_some_and(|at| self.slot(at).state(|state| state.verify_at <= now))
+        };
+        any || !known || queues.iter().any(verify)
     }
 
     /// The lanes of this table, and where they are. To be called under the lock of the lanes.
@@ -289,7 +341,7 @@ impl Heads {
         let table = self.table;
         let is_own =
             move |slot: &Slot| slot.is_in_use() && !slot.is_of_queue() && slot.table() == table;
-        (0..).zip(self.area.slots()).filter(move |(_, slot)| is_own(slot))
+        (0..).zip(self.area.used_slots()).filter(move |(_, slot)| is_own(slot))
     }
 
     /// The lanes that the caller may see, for people to look at: those of this database's jobs, unless
@@ -302,7 +354,7 @@ impl Heads {
             (u32::from(pg_sys::MyDatabaseId), pg_sys::has_privs_of_role(pg_sys::GetUserId(), role))
         };
         let _held = area.lanes(Mode::Shared);
-        let lanes = || area.slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
+        let lanes = || area.used_slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
         // Which table is another database's present one is not to be seen from here: the one that has been used last.
         let mut present = HashMap::new();
         for slot in lanes().filter(|slot| all && slot.table().database != here) {

@@ -2,7 +2,8 @@
 //!
 //! `area` is the memory itself, `lane` the words. What is known of each lane stands in a `slot`, which `room`
 //! finds and makes room for; claims use it through `heads`, and `counts` adds up the jobs. `transaction` and
-//! `changes` keep what is not committed yet. `waiters` sleep until there is a job. `wake` works without all
+//! `changes` keep what is not committed yet. `waiters` are the
+//! sleepers, and `waiting` is how one of them sleeps until there is a job. `wake` works without all
 //! this.
 
 pub mod area;
@@ -14,4 +15,5 @@ mod room;
 mod slot;
 pub mod transaction;
 pub mod waiters;
+pub mod waiting;
 pub mod wake;

@@ -80,6 +80,7 @@ impl Heads {
         slot.hits.store(0, Ordering::Relaxed);
         slot.heals.store(0, Ordering::Relaxed);
         slot.counts.set_zero();
+        slot.keeper.store(0, Ordering::Relaxed);
         slot.in_use.store(true, Ordering::Relaxed);
         slot.next_lane.store(0, Ordering::Relaxed);
         slot.next.store(bucket.swap(at + 1, Ordering::Relaxed), Ordering::Relaxed);
@@ -95,7 +96,7 @@ impl Heads {
         forget_unknown(self.area());
         // Lanes before queues, which are empty only then.
         for queues in [false, true] {
-            for slot in self.area().slots() {
+            for slot in self.area().used_slots() {
                 let gone = slot.is_in_use()
                     && slot.is_of_queue() == queues
                     && (slot.is_empty()
@@ -162,7 +163,7 @@ impl Heads {
 fn tables(area: &Area) -> Vec<Table> {
     let mut tables = Vec::new();
     let _held = area.lanes(Mode::Shared);
-    for slot in area.slots() {
+    for slot in area.used_slots() {
         if slot.is_in_use() && !tables.contains(&slot.table()) {
             tables.push(slot.table());
         }

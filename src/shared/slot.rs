@@ -3,10 +3,11 @@
 use super::area::SpinLock;
 use super::counts::LaneCounts;
 use super::lane::{Lane, Position};
-use crate::statement::Timestamp;
+use crate::statement::{Timestamp, clock};
 use std::cell::UnsafeCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Bytes for the names of a queue and a task together. A lane with longer names is not tracked.
 const NAMES: usize = 192;
@@ -98,6 +99,45 @@ pub struct State {
     pub complete: bool,
     /// When somebody is to see whether all this is still so.
     pub verify_at: Timestamp,
+    pub vain: Vain,
+}
+
+/// A look at all of a lane's due jobs that found none which can run: their parents are not done. There may be
+/// many thousands of them, so what one has seen of them counts for all who wait.
+#[derive(Clone, Copy)]
+pub struct Vain {
+    due_version: u64,
+    /// How many parents had ended by then.
+    ended: u64,
+    /// When the next parked job is due.
+    next: Timestamp,
+    /// Not before this, whatever has ended, and after that at the latest: a look costs what it costs.
+    soonest: Timestamp,
+    latest: Timestamp,
+}
+
+impl Vain {
+    const NEVER: Vain = Vain {
+        due_version: 0,
+        ended: 0,
+        next: Timestamp(i64::MIN),
+        soonest: Timestamp(i64::MIN),
+        latest: Timestamp(i64::MIN),
+    };
+
+    /// A look that began with these, and took so long until now.
+    pub fn new(due_version: u64, ended: u64, next: Timestamp, took: Duration) -> Self {
+        const LONGEST_MICROS: i64 = 10_000_000;
+        let now = clock().0;
+        let took = i64::try_from(took.as_micros()).unwrap_or(LONGEST_MICROS);
+        Self {
+            due_version,
+            ended,
+            next,
+            soonest: Timestamp(now + (10 * took).min(LONGEST_MICROS)),
+            latest: Timestamp(now + (100 * took).min(LONGEST_MICROS)),
+        }
+    }
 }
 
 /// A lane, or a queue, which is the lane with an empty task.
@@ -111,6 +151,8 @@ pub struct Slot {
     pub hits: AtomicU64,
     pub heals: AtomicU64,
     pub counts: LaneCounts,
+    /// The waiter that wakes when the next parked job is due, plus one.
+    pub keeper: AtomicU32,
     /// The next in the hash chain or the list of free slots, plus one.
     pub next: AtomicU32,
     /// Of a queue: its first lane; of a lane: the next one of its queue. Plus one.
@@ -242,7 +284,17 @@ impl State {
             in_doubt: false,
             complete: false,
             verify_at: Timestamp(i64::MIN),
+            vain: Vain::NEVER,
         }
+    }
+
+    /// Whether somebody has just seen that of the jobs that are due, none can run.
+    pub fn is_vain(&self, now: Timestamp, ended: u64) -> bool {
+        let vain = &self.vain;
+        let unchanged = vain.ended == ended && now < vain.latest;
+        vain.due_version == self.due_version
+            && now < vain.next
+            && (unchanged || now < vain.soonest)
     }
 
     /// True for one of those who ask, now and then; the others go on with what they know.

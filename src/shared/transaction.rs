@@ -10,7 +10,7 @@ use super::heads::Heads;
 use super::lane::Position;
 use super::slot::{Slot, Table};
 use super::waiters;
-use crate::statement::{Timestamp, clock};
+use crate::statement::{Timestamp, clock, is_in_guard};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
@@ -32,8 +32,8 @@ struct Note {
     due: Timestamp,
     /// The queue has got a lane that there is no slot for.
     untracked_lane: bool,
-    /// A job has ended that others may start instead of, here or in a lane under the same limit.
-    made_room: bool,
+    /// Jobs have ended that others may start instead of, here or in a lane under the same limit.
+    made_room: u32,
 }
 
 /// Allocated once: the callback that reads it must not be able to fail.
@@ -48,6 +48,8 @@ struct Notes {
     ended_count: usize,
     /// More of them than there is room for.
     ended_many: bool,
+    /// A job has changed that others may have for a parent.
+    parents_changed: bool,
     table: Table,
 }
 
@@ -61,6 +63,7 @@ thread_local! {
             ended: [0; MOST_ENDED],
             ended_count: 0,
             ended_many: false,
+            parents_changed: false,
             table: Table::NONE,
         })
     };
@@ -74,7 +77,7 @@ impl Note {
         jobs: 0,
         due: Timestamp::INFINITY,
         untracked_lane: false,
-        made_room: false,
+        made_room: 0,
     };
 }
 
@@ -123,7 +126,7 @@ pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
 
 /// A job of this transaction has left a slot of a limit to others.
 pub fn made_room(relation: pg_sys::Oid, queue: &str, task: &str) {
-    if pinned(relation, queue, task, |note| note.made_room = true).is_none() {
+    if pinned(relation, queue, task, |note| note.made_room = note.made_room.saturating_add(1)).is_none() {
         limits_changed();
     }
 }
@@ -151,6 +154,14 @@ pub fn ended(relation: pg_sys::Oid, job: i64) {
             None => notes.ended_many = true,
         }
     });
+}
+
+/// A job may keep its children no more.
+pub fn parent_changed() {
+    if SHARED.get().is_some() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.parents_changed = true);
+    }
 }
 
 /// The table was emptied: what there is has to be counted anew.
@@ -216,7 +227,7 @@ fn register() {
         // SAFETY: the callbacks are functions of this library, which is never unloaded.
         unsafe {
             pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(changes::at_end_of_sub), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(at_end_of_sub), std::ptr::null_mut());
         }
         REGISTERED.set(true);
     }
@@ -243,10 +254,16 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
                     lower(area, slot, note);
                     slot.doubt();
                 }
-                // A claim that is undone leaves a job to whoever waits.
-                _ => waiters::wake_for_jobs(area, slot, 1, waiters::ANY),
+                // A claim that is undone leaves a job to whoever waits, and room under its limits.
+                _ => {
+                    waiters::wake_for_jobs(area, note.slot, 1, waiters::ANY);
+                    waiters::wake_for_room(area, note.slot, 1, waiters::ANY);
+                }
             }
             slot.pins.fetch_sub(1, Ordering::AcqRel);
+        }
+        if notes.parents_changed && event != XACT_EVENT_ABORT {
+            area.ended.fetch_add(1, Ordering::SeqCst);
         }
         if event == XACT_EVENT_COMMIT {
             let ended = notes.ended.get(..notes.ended_count).unwrap_or_default();
@@ -258,6 +275,7 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         notes.count = 0;
         notes.ended_count = 0;
         notes.ended_many = false;
+        notes.parents_changed = false;
         notes.too_many = false;
         notes.wake_all = false;
     });
@@ -265,16 +283,39 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
 
 fn make_known(area: &'static Area, slot: &Slot, note: &Note) {
     lower(area, slot, note);
-    if note.jobs > 0 {
-        waiters::wake_for_jobs(area, slot, note.jobs, waiters::ANY);
-    } else if note.due <= clock() {
-        waiters::wake_for_jobs(area, slot, 1, waiters::ANY);
+    let is_due = note.due <= clock();
+    if note.jobs > 0 || is_due {
+        waiters::wake_for_jobs(area, note.slot, note.jobs.max(1), waiters::ANY);
     }
-    if note.due < Timestamp::INFINITY {
-        waiters::wake_timekeeper(area, slot, note.due);
+    if !is_due && note.due < Timestamp::INFINITY {
+        waiters::wake_keeper(area, note.slot, note.due);
     }
-    if note.made_room {
-        waiters::wake_for_room(area, slot);
+    if note.made_room > 0 {
+        waiters::wake_for_room(area, note.slot, note.made_room, waiters::ANY);
+    }
+}
+
+/// Can't fail, as above.
+extern "C-unwind" fn at_end_of_sub(
+    event: pg_sys::SubXactEvent::Type,
+    own: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _: *mut std::ffi::c_void,
+) {
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => changes::hand_over(own, parent),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            // What a guard of ours has undone is not to be tried by everybody in turn.
+            let area = SHARED.get().filter(|_| !is_in_guard());
+            // The transaction pins the slots.
+            changes::undo(own, |at, jobs| {
+                if let Some(area) = area {
+                    waiters::wake_for_jobs(area, at, jobs, waiters::ANY);
+                    waiters::wake_for_room(area, at, jobs, waiters::ANY);
+                }
+            });
+        }
+        _ => {}
     }
 }
 
@@ -291,7 +332,7 @@ fn forget_all(area: &Area, prepared: bool) {
     let version = area.next_version();
     let database = own_database();
     let _held = area.lanes(Mode::Shared);
-    for slot in area.slots() {
+    for slot in area.used_slots() {
         if slot.is_in_use() && slot.table().database == database {
             slot.reset(version);
             if prepared {

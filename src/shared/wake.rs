@@ -37,19 +37,15 @@ impl Pauses {
         Self { next: Self::FIRST, longest: Duration::from_millis(100) }
     }
 
-    /// For one who hears of nearly everything by itself.
-    pub fn seldom() -> Self {
-        Self { next: Self::FIRST, longest: Duration::from_secs(1) }
-    }
-
     /// Sleeps, at most for `left`. Cancel, statement_timeout, termination and shutdown end it at once.
     pub fn pause(&mut self, left: Duration) {
-        sleep(self.next(left));
+        sleep(self.next(left, Duration::ZERO));
     }
 
-    /// How long the next one is, at most `left`.
-    pub fn next(&mut self, left: Duration) -> Duration {
-        let pause = self.next.min(left);
+    /// How long the next one is, at most `left`, after a look that took so long: where looks are dear, they come
+    /// seldom.
+    pub fn next(&mut self, left: Duration, took: Duration) -> Duration {
+        let pause = self.next.max((10 * took).min(self.longest * 10)).min(left);
         self.next = (self.next * 2).min(self.longest);
         pause
     }

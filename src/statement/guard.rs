@@ -5,6 +5,7 @@ use crate::error::{Error, Failure};
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 
 /// What a piece of work came to.
@@ -12,6 +13,29 @@ enum Outcome<T> {
     Done(T),
     Refused(Error),
     Caught(CaughtError),
+}
+
+thread_local!(static UNDOING: Cell<bool> = const { Cell::new(false) });
+
+/// Until it is dropped, come what may.
+struct Undoing(());
+
+impl Undoing {
+    fn begin() -> Self {
+        UNDOING.set(true);
+        Self(())
+    }
+}
+
+impl Drop for Undoing {
+    fn drop(&mut self) {
+        UNDOING.set(false);
+    }
+}
+
+/// Whether the subtransaction that is being undone is one of a guard.
+pub fn is_in_guard() -> bool {
+    UNDOING.get()
 }
 
 /// Runs `work` in a subtransaction of its own. If it fails, what it has done is undone, and the caller goes
@@ -36,7 +60,10 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure>
     unsafe {
         match outcome {
             Outcome::Done(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            _ => {
+                let _undoing = Undoing::begin();
+                pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            }
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;

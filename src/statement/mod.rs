@@ -6,6 +6,7 @@
 mod attempt;
 pub mod backtrace;
 pub mod call;
+pub mod client;
 mod guard;
 pub mod invalidation;
 pub mod lock;
@@ -28,7 +29,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
 pub use attempt::attempt;
-pub use guard::{Chance, guarded, spare};
+pub use guard::{Chance, guarded, is_in_guard, spare};
 pub use rows::Rows;
 pub use time::{Timestamp, clock, statement_ends};
 

@@ -1,6 +1,7 @@
 //! What a statement gave.
 
 use super::Statement;
+use super::value::Record;
 use crate::error::Error;
 use pgrx::{FromDatum, pg_sys};
 
@@ -48,6 +49,19 @@ impl Rows {
             );
             T::from_datum(datum, null)
         }
+    }
+
+    /// A whole row, if it is there: a copy that outlives the session, for the function's caller.
+    pub fn record(&self, row: usize) -> Option<Record> {
+        (row < self.count && !self.table.is_null()).then(|| {
+            // SAFETY: the row exists; the copy is made in the memory context that was current when the session was
+            // opened, and is a composite value.
+            unsafe {
+                let tuple = *(*self.table).vals.add(row);
+                let copy = pg_sys::SPI_returntuple(tuple, (*self.table).tupdesc);
+                Record::from_datum(pg_sys::Datum::from(copy), false)
+            }
+        })?
     }
 
     /// Column `column` of every row; NULLs are left out.

@@ -81,6 +81,12 @@ passed!(
     SqlMappingRef::literal("jsonb")
 );
 passed!(
+    /// A row of a function that returns a table.
+    Record,
+    RECORDOID,
+    SqlMappingRef::literal("record")
+);
+passed!(
     /// A `bigint[]`.
     BigintArray,
     INT8ARRAYOID,

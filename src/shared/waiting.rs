@@ -1,0 +1,299 @@
+//! A call's own place in the waiting room: what it is woken for, and when it wakes by itself.
+//!
+//! A waiter sleeps no longer than until the next parked job of its lanes is due, but for those lanes that another
+//! one keeps: of all who want a lane, one is its keeper, and wakes at that time. It finds out which those are
+//! before it sleeps. When it leaves, it wakes another one, who finds out anew.
+
+use super::area::{Area, Mode, SHARED};
+use super::heads::Heads;
+use super::lane::Position;
+use super::slot::Slot;
+use super::waiters::{
+    ANY, Names, Waiter, Wants, Why, is_kept, wake_for_jobs, wake_for_room, wake_keeper,
+};
+use super::wake;
+use crate::statement::{Timestamp, client, clock};
+use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
+use std::ops::RangeBounds;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+/// A client that has gone is noticed after this, and so is what nobody tells of.
+const TICK: Duration = Duration::from_secs(1);
+
+/// More lanes than this, and a waiter that leaves looks at all for those that it has kept.
+const MOST_KEPT: usize = 64;
+
+/// The slots of the lanes that this backend keeps. Allocated once: it is used where a backend ends.
+struct Kept {
+    slots: [u32; MOST_KEPT],
+    count: usize,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { slots: [0; MOST_KEPT], count: 0 }) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Kept {
+    fn add(&mut self, at: u32) {
+        if let Some(free) = self.slots.get_mut(self.count) {
+            *free = at;
+        }
+        self.count += 1;
+    }
+
+    /// None if there are more than were written down.
+    fn known(&self) -> Option<&[u32]> {
+        self.slots.get(..self.count)
+    }
+}
+
+/// Given up when dropped.
+pub struct Waiting {
+    heads: Heads,
+    at: usize,
+    /// Of no lane, for the end of a job.
+    queues: Vec<String>,
+    tasks: Option<Vec<String>>,
+}
+
+impl Waiting {
+    /// For a job of some lanes. None if there is no place, as for some background processes.
+    pub fn begin(heads: Heads, queues: &[String], tasks: Option<&[String]>) -> Option<Self> {
+        Self::with(heads, None, queues.to_vec(), tasks.map(<[_]>::to_vec))
+    }
+
+    /// For the end of a job. None as above.
+    pub fn begin_for_job(heads: Heads, job: i64) -> Option<Self> {
+        Self::with(heads, Some(job), Vec::new(), Some(Vec::new()))
+    }
+
+    fn with(
+        heads: Heads,
+        job: Option<i64>,
+        queues: Vec<String>,
+        tasks: Option<Vec<String>>,
+    ) -> Option<Self> {
+        let at = own_place();
+        let waiter = heads.area().waiters().get(at)?;
+        if !REGISTERED.get() {
+            // SAFETY: the callback is a function of this library, which is never unloaded. It is needed
+            // where a backend ends without unwinding, as pg_terminate_backend makes it.
+            unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::null()) };
+            REGISTERED.set(true);
+        }
+        let (queue_names, task_names) =
+            (Names::new(Some(&queues)), Names::new(tasks.as_deref()));
+        let wants = Wants { table: heads.table, job, queues: queue_names, tasks: task_names };
+        let _held = heads.area().waiting_room(Mode::Exclusive);
+        if job.is_some() {
+            heads.area().waiting_for_jobs.fetch_add(1, Ordering::SeqCst);
+        }
+        waiter.begin(wants);
+        heads.area().waiting.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Some(Self { heads, at, queues, tasks })
+    }
+
+    fn waiter(&self) -> &'static Waiter {
+        &self.heads.area().waiters()[self.at]
+    }
+
+    /// To be called before each look for a job, so that what comes after it is heard of. Why we were woken since.
+    pub fn listen(&self) -> Option<Why> {
+        self.waiter().listen()
+    }
+
+    /// What the look has shown: room under a limit is, or is not, what this waits for.
+    pub fn set_limited(&self, is_limited: bool) {
+        self.waiter().set_limited(is_limited);
+    }
+
+    /// Wakes another one for what we were woken for in vain. Only forward: it comes to an end.
+    pub fn pass_on(&self, why: Why) {
+        pass_on(self.heads, why, self.at + 1..);
+    }
+
+    /// Sleeps, at most for `longest`, until a job comes, or is due, that was not there or not due at `looked`, and,
+    /// but for what comes by a commit, at most until the first of such looks as come every `tick` that finds
+    /// something. Cancel, statement_timeout, termination and shutdown end it at once, and so does the end of the
+    /// client soon.
+    pub fn sleep(&self, longest: Duration, tick: Option<Duration>, looked: Timestamp) {
+        let end = Timestamp(clock().0.saturating_add(micros(longest)));
+        let mut look_at = Timestamp(clock().0 + micros(tick.unwrap_or(TICK)));
+        let mut ask_at = Timestamp(clock().0 + micros(TICK));
+        loop {
+            let due = self.keep_time(looked);
+            match self.waiter().is_woken() {
+                Some(Why::Due(at)) if !self.is_due(at) => {
+                    self.waiter().listen();
+                    continue;
+                }
+                Some(_) => break,
+                None => {}
+            }
+            let until = end.0.min(due.0).min(look_at.0).min(ask_at.0);
+            let left = u64::try_from(until.saturating_sub(clock().0)).unwrap_or(0);
+            // Rounded up to a millisecond: not to wake just before the time and wait once more.
+            wake::sleep(Duration::from_micros(left) + Duration::from_micros(999));
+            let now = clock();
+            if ask_at <= now {
+                client::must_be_there();
+                ask_at = Timestamp(now.0 + micros(TICK));
+            }
+            if due <= now {
+                self.tell_of_due(now);
+                break;
+            }
+            if end <= now {
+                break;
+            }
+            if look_at <= now {
+                let (queues, tasks) = (&self.queues, self.tasks.as_deref());
+                if !queues.is_empty() && self.heads.need_look(queues, tasks, now) {
+                    break;
+                }
+                look_at = Timestamp(now.0 + micros(tick.unwrap_or(TICK)));
+            }
+        }
+        self.waiter().set_until(Timestamp::INFINITY);
+    }
+
+    /// The lane that we have been woken for may have a due job: it does not, if all that has been said is when.
+    fn is_due(&self, at: u32) -> bool {
+        let slot = self.heads.slot(at);
+        slot.state(|state| state.due) <= clock()
+    }
+
+    /// Becomes the keeper of those lanes that have none, and says when the first parked job of them is due.
+    fn keep_time(&self, looked: Timestamp) -> Timestamp {
+        let own = self.at as u32 + 1;
+        // Whoever makes a job from here on that is due earlier than we know wakes us.
+        self.waiter().set_until(Timestamp::INFINITY);
+        let area = self.heads.area();
+        let mut first = Timestamp::INFINITY;
+        let _lanes = area.lanes(Mode::Shared);
+        let _room = area.waiting_room(Mode::Shared);
+        KEPT.with_borrow_mut(|kept| {
+            kept.count = 0;
+            self.heads.for_lanes(&self.queues, self.tasks.as_deref(), |at, slot| {
+                let due = slot.state(|state| state.due);
+                let is_to_come = looked < due && due < Timestamp::INFINITY;
+                let is_own = slot.keeper.load(Ordering::SeqCst) == own;
+                if is_to_come && (is_own || !is_kept(area, slot, due)) {
+                    slot.keeper.store(own, Ordering::SeqCst);
+                    kept.add(at);
+                    first = first.min(due);
+                }
+            });
+        });
+        self.waiter().set_until(first);
+        first
+    }
+
+    /// Of the lanes that we keep and that have come due, the first is ours to look at, and others hear of the
+    /// others.
+    fn tell_of_due(&self, now: Timestamp) {
+        let area = self.heads.area();
+        let _lanes = area.lanes(Mode::Shared);
+        for_kept(area, self.at, |at, slot| {
+            if slot.state(|state| state.due) <= now && !self.waiter().wake(Why::Job(at)) {
+                wake_for_jobs(area, at, 1, ANY);
+            }
+        });
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        leave(self.heads.area(), self.at);
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Calls `each` for the lanes that a place keeps, or has kept. Under the lock of the lanes.
+fn for_kept(area: &'static Area, place: usize, mut each: impl FnMut(u32, &Slot)) {
+    let own = place as u32 + 1;
+    let mut each = |at: u32| {
+        let slot = area.used_slots().get(at as usize);
+        if let Some(slot) = slot.filter(|slot| slot.keeper.load(Ordering::SeqCst) == own) {
+            each(at, slot);
+        }
+    };
+    KEPT.with(|kept| {
+        // Nobody borrows it meanwhile; were that ever wrong, a hint is lost and no server.
+        let Ok(kept) = kept.try_borrow() else { return };
+        match kept.known() {
+            Some(kept) => kept.iter().for_each(|at| each(*at)),
+            None => (0..area.used_slots().len() as u32).for_each(each),
+        }
+    });
+}
+
+/// Wakes another one for what somebody was woken for, if that is still there.
+fn pass_on(heads: Heads, why: Why, places: impl RangeBounds<usize>) {
+    let area = heads.area();
+    let _lanes = area.lanes(Mode::Shared);
+    let (Why::Job(at) | Why::Due(at) | Why::Room(at)) = why else { return };
+    let Some(slot) = area.used_slots().get(at as usize).filter(|slot| slot.is_in_use()) else {
+        return;
+    };
+    let (bound, due) = slot.state(|state| (state.bound, state.due));
+    match why {
+        Why::Room(at) => wake_for_room(area, at, 1, places),
+        _ if bound < Position::END || due <= clock() => wake_for_jobs(area, at, 1, places),
+        _ if due < Timestamp::INFINITY => wake_keeper(area, at, due),
+        _ => {}
+    }
+}
+
+fn leave(area: &'static Area, at: usize) {
+    let Some(own) = area.waiters().get(at) else { return };
+    let (woken, table) = {
+        let _held = area.waiting_room(Mode::Exclusive);
+        let Some(woken) = own.end() else { return };
+        area.waiting.fetch_sub(1, Ordering::SeqCst);
+        if own.wants().job.is_some() {
+            area.waiting_for_jobs.fetch_sub(1, Ordering::SeqCst);
+        }
+        (woken, own.wants().table)
+    };
+    // Somebody has to take what we were woken for, and to keep what we have kept.
+    if let Some(why) = woken {
+        pass_on(Heads { area, table }, why, ANY);
+    }
+    let _lanes = area.lanes(Mode::Shared);
+    for_kept(area, at, |at, slot| {
+        slot.keeper.store(0, Ordering::SeqCst);
+        let due = slot.state(|state| state.due);
+        if due < Timestamp::INFINITY {
+            wake_keeper(area, at, due);
+        }
+    });
+    KEPT.with(|kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut() {
+            kept.count = 0;
+        }
+    });
+}
+
+extern "C-unwind" fn at_exit(_: i32, _: pg_sys::Datum) {
+    if let Some(area) = SHARED.get() {
+        leave(area, own_place());
+    }
+}
+
+fn own_place() -> usize {
+    // SAFETY: a variable of this backend.
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+    let number = unsafe { pg_sys::MyBackendId };
+    // SAFETY: as above.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    let number = unsafe { pg_sys::MyProcNumber };
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
