@@ -14,8 +14,8 @@ use crate::statement::call::{in_transaction_block, is_whole_transaction};
 use crate::statement::lock::{lock_to_write, lock_waiting_worker};
 use crate::statement::value::{Array, Jsonb, TextArray};
 use crate::statement::{
-    Session, Timestamp, attempt, client, clock, doubt_version, has_changed_anything, must_be_writable,
-    snapshot_is_fixed,
+    Session, Timestamp, attempt, client, clock, doubt_version, has_changed_anything,
+    must_be_writable, snapshot_is_fixed,
 };
 use crate::worker;
 use pgrx::datum::Interval;

@@ -2,7 +2,7 @@
 //! shared_preload_libraries. Without that there is none, and everything here does nothing.
 
 use super::counts::{COUNTERS, Counter};
-use super::slot::{Buckets, Slot};
+use super::slot::{Buckets, LongNames, Slot};
 use super::waiters::Waiter;
 use crate::settings;
 use pgrx::pg_sys;
@@ -35,6 +35,8 @@ pub struct Area {
     waiters_lock: *mut pg_sys::LWLock,
     slots: *const Slot,
     slot_count: usize,
+    long_names: *const LongNames,
+    long_name_count: usize,
     waiters: *const Waiter,
     waiter_count: usize,
     /// Held exclusively to count, shared to ask.
@@ -63,6 +65,11 @@ impl Area {
     pub fn slots(&self) -> &[Slot] {
         // SAFETY: both were set when the memory was made, and never since.
         unsafe { std::slice::from_raw_parts(self.slots, self.slot_count) }
+    }
+
+    pub fn long_names(&self) -> &[LongNames] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.long_names, self.long_name_count) }
     }
 
     /// Without those that no lane has ever had. Under the lock of the lanes.
@@ -154,6 +161,7 @@ impl SpinLock {
 
 struct Layout {
     slots: usize,
+    long_names: usize,
     buckets: usize,
     waiters: usize,
 }
@@ -166,7 +174,12 @@ impl Layout {
         let waiters = unsafe {
             pg_sys::MaxConnections + pg_sys::max_worker_processes + pg_sys::max_wal_senders + 128
         };
-        Self { slots, buckets: (2 * slots).next_power_of_two(), waiters: waiters.max(128) as usize }
+        Self {
+            slots,
+            long_names: (slots / 32).max(64),
+            buckets: (2 * slots).next_power_of_two(),
+            waiters: waiters.max(128) as usize,
+        }
     }
 
     fn waiters_at(&self) -> usize {
@@ -185,8 +198,12 @@ impl Layout {
         self.buckets_at() + (self.buckets * size_of::<AtomicU32>()).next_multiple_of(64)
     }
 
+    fn long_names_at(&self) -> usize {
+        self.counters_at() + (COUNTERS * size_of::<Counter>()).next_multiple_of(64)
+    }
+
     fn size(&self) -> usize {
-        self.counters_at() + COUNTERS * size_of::<Counter>()
+        self.long_names_at() + self.long_names * size_of::<LongNames>()
     }
 }
 
@@ -206,7 +223,7 @@ impl PgSharedMemoryInitialization for Shared {
         let mut found = false;
         // SAFETY: called while the server starts, or starts again after a crash, and alone: the postmaster
         // runs it before it has children. The size is the one that was asked for, the offsets are multiples
-        // of a cache line, and all zeroes is what slots, waiters, buckets and counters begin as.
+        // of a cache line, and all zeroes is what slots, waiters, buckets, counters and names begin as.
         unsafe {
             let memory =
                 pg_sys::ShmemInitStruct(NAME.as_ptr(), layout.size(), &mut found).cast::<u8>();
@@ -218,6 +235,8 @@ impl PgSharedMemoryInitialization for Shared {
                     waiters_lock: &raw mut (*locks.add(1)).lock,
                     slots: memory.add(layout.slots_at()).cast(),
                     slot_count: layout.slots,
+                    long_names: memory.add(layout.long_names_at()).cast(),
+                    long_name_count: layout.long_names,
                     waiters: memory.add(layout.waiters_at()).cast(),
                     waiter_count: layout.waiters,
                     counts_lock: &raw mut (*locks.add(2)).lock,

@@ -354,7 +354,8 @@ impl Heads {
             (u32::from(pg_sys::MyDatabaseId), pg_sys::has_privs_of_role(pg_sys::GetUserId(), role))
         };
         let _held = area.lanes(Mode::Shared);
-        let lanes = || area.used_slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
+        let lanes =
+            || area.used_slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
         // Which table is another database's present one is not to be seen from here: the one that has been used last.
         let mut present = HashMap::new();
         for slot in lanes().filter(|slot| all && slot.table().database != here) {

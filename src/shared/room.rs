@@ -39,28 +39,28 @@ impl Heads {
                 return Some(at);
             }
         }
-        let key = Key::new(self.table, queue, task)?;
         self.make_room();
         let _held = self.area().lanes(Mode::Exclusive);
         let at = match self.find(queue, task) {
             Some(at) => at,
-            None => self.add(key, queue, task)?,
+            None => self.add(queue, task)?,
         };
         pin(self.slot(at));
         Some(at)
     }
 
     /// Under the exclusive lock.
-    fn add(&self, key: Key, queue: &str, task: &str) -> Option<u32> {
+    fn add(&self, queue: &str, task: &str) -> Option<u32> {
         // A lane is found from its queue too.
         let of_queue = match task {
             "" => None,
             _ => Some(match self.find(queue, "") {
                 Some(at) => at,
-                None => self.add(Key::new(self.table, queue, "")?, queue, "")?,
+                None => self.add(queue, "")?,
             }),
         };
         let area = self.area();
+        let key = Key::new(area, self.table, queue, task)?;
         let free = area.free.load(Ordering::Relaxed);
         let used = area.used.load(Ordering::Relaxed);
         let at = if free > 0 {
@@ -70,6 +70,7 @@ impl Heads {
             area.used.store(used + 1, Ordering::Relaxed);
             used
         } else {
+            key.give_back();
             return None;
         };
         let slot = self.slot(at);
@@ -105,6 +106,7 @@ impl Heads {
                             && dropped.contains(&slot.table())));
                 if gone {
                     slot.in_use.store(false, Ordering::Relaxed);
+                    slot.key().give_back();
                     slot.state(|state| *state = State::unknown(self.area().next_version()));
                 }
             }

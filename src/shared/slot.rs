@@ -1,6 +1,6 @@
 //! A slot of the lanes' table: what is known of a lane, or of a queue as a whole.
 
-use super::area::SpinLock;
+use super::area::{Area, SpinLock};
 use super::counts::LaneCounts;
 use super::lane::{Lane, Position};
 use crate::statement::{Timestamp, clock};
@@ -9,8 +9,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bytes for the names of a queue and a task together. A lane with longer names is not tracked.
+/// Bytes for the names of a queue and a task together.
 const NAMES: usize = 192;
+/// The same for those that are longer than that, of which there are few: as long as names may be.
+const LONG_NAMES: usize = 2_000;
 /// How often a lane is verified, and a queue for lanes that nobody has told us of, if that takes less than
 /// a hundredth of the time.
 pub const VERIFY_MICROS: i64 = 1_000_000;
@@ -42,31 +44,69 @@ impl Buckets {
     }
 }
 
+/// Room for the names of one lane that don't fit into its slot.
+pub struct LongNames {
+    in_use: AtomicBool,
+    names: UnsafeCell<[u8; LONG_NAMES]>,
+}
+
+// SAFETY: written under the exclusive lock of the lanes only.
+unsafe impl Sync for LongNames {}
+
 /// What identifies a slot. Written under the exclusive lock only.
 pub struct Key {
     table: Table,
     queue_bytes: u16,
     task_bytes: u16,
     names: [u8; NAMES],
+    long: Option<&'static LongNames>,
 }
 
 impl Key {
-    /// The key of a lane; of the queue itself with an empty task.
-    pub fn new(table: Table, queue: &str, task: &str) -> Option<Self> {
-        let mut names = [0; NAMES];
+    /// The key of a lane; of the queue itself with an empty task. None if there is no room for its names. To be called
+    /// under the exclusive lock.
+    pub fn new(area: &'static Area, table: Table, queue: &str, task: &str) -> Option<Self> {
+        let bytes = |name: &str| u16::try_from(name.len()).ok();
+        let (queue_bytes, task_bytes) = (bytes(queue)?, bytes(task)?);
         let end = queue.len() + task.len();
-        names.get_mut(..queue.len())?.copy_from_slice(queue.as_bytes());
-        names.get_mut(queue.len()..end)?.copy_from_slice(task.as_bytes());
-        Some(Self { table, queue_bytes: queue.len() as u16, task_bytes: task.len() as u16, names })
+        let mut key = Self { table, queue_bytes, task_bytes, names: [0; NAMES], long: None };
+        let names = if end <= NAMES {
+            &mut key.names[..end]
+        } else {
+            let free = area.long_names().iter().find(|one| !one.in_use.load(Ordering::Relaxed));
+            let long = free.filter(|_| end <= LONG_NAMES)?;
+            long.in_use.store(true, Ordering::Relaxed);
+            key.long = Some(long);
+            // SAFETY: nobody else looks at it while the exclusive lock is held.
+            unsafe { &mut (&mut *long.names.get())[..end] }
+        };
+        names[..queue.len()].copy_from_slice(queue.as_bytes());
+        names[queue.len()..].copy_from_slice(task.as_bytes());
+        Some(key)
+    }
+
+    /// Its slot is given up. To be called under the exclusive lock.
+    pub fn give_back(&self) {
+        if let Some(long) = self.long {
+            long.in_use.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn names(&self) -> &[u8] {
+        match self.long {
+            None => &self.names,
+            // SAFETY: written under the exclusive lock only, before the key was.
+            Some(long) => unsafe { &*long.names.get() },
+        }
     }
 
     pub fn queue(&self) -> &[u8] {
-        &self.names[..self.queue_bytes.into()]
+        &self.names()[..self.queue_bytes.into()]
     }
 
     pub fn task(&self) -> &[u8] {
         let begin = usize::from(self.queue_bytes);
-        &self.names[begin..begin + usize::from(self.task_bytes)]
+        &self.names()[begin..begin + usize::from(self.task_bytes)]
     }
 
     pub fn hash(&self) -> u64 {
@@ -292,9 +332,7 @@ impl State {
     pub fn is_vain(&self, now: Timestamp, ended: u64) -> bool {
         let vain = &self.vain;
         let unchanged = vain.ended == ended && now < vain.latest;
-        vain.due_version == self.due_version
-            && now < vain.next
-            && (unchanged || now < vain.soonest)
+        vain.due_version == self.due_version && now < vain.next && (unchanged || now < vain.soonest)
     }
 
     /// True for one of those who ask, now and then; the others go on with what they know.

@@ -126,7 +126,9 @@ pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
 
 /// A job of this transaction has left a slot of a limit to others.
 pub fn made_room(relation: pg_sys::Oid, queue: &str, task: &str) {
-    if pinned(relation, queue, task, |note| note.made_room = note.made_room.saturating_add(1)).is_none() {
+    if pinned(relation, queue, task, |note| note.made_room = note.made_room.saturating_add(1))
+        .is_none()
+    {
         limits_changed();
     }
 }

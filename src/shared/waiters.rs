@@ -169,7 +169,8 @@ impl Waiter {
 
     pub(super) fn wake(&self, why: Why) -> bool {
         let (from, to) = (WAITING, why.to_state());
-        let woken = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let woken =
+            self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if woken {
             // SAFETY: the latch of a server process, in the server's own shared memory; setting it can't
             // fail, and one that nobody waits on any more takes no harm.

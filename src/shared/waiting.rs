@@ -84,8 +84,7 @@ impl Waiting {
             unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::null()) };
             REGISTERED.set(true);
         }
-        let (queue_names, task_names) =
-            (Names::new(Some(&queues)), Names::new(tasks.as_deref()));
+        let (queue_names, task_names) = (Names::new(Some(&queues)), Names::new(tasks.as_deref()));
         let wants = Wants { table: heads.table, job, queues: queue_names, tasks: task_names };
         let _held = heads.area().waiting_room(Mode::Exclusive);
         if job.is_some() {

@@ -39,7 +39,8 @@ fn psql(database: &Database, client: &mut Client, call: &str) -> (Child, i32) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let find = "SELECT min(pid) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'";
+    let find =
+        "SELECT min(pid) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'";
     until("psql is there", || client.one::<Option<i32>>(find, &[&application]).is_some());
     let backend: Option<i32> = client.one(find, &[&application]);
     until_waiting(client, backend.unwrap());
@@ -68,7 +69,10 @@ fn a_waiting_dequeue_whose_client_has_gone_claims_nothing_and_ends_by_itself() {
     }
     // With nothing that could wake it.
     for call in ["dequeue(1, wait => '10 minutes')", "wait_for_job(4, '10 minutes')"] {
-        run(&mut client, "INSERT INTO minion.jobs (id, task, queue) VALUES (4, 'task', 'other') ON CONFLICT DO NOTHING");
+        run(
+            &mut client,
+            "INSERT INTO minion.jobs (id, task, queue) VALUES (4, 'task', 'other') ON CONFLICT DO NOTHING",
+        );
         let (mut child, backend) = psql(&database, &mut client, &format!("SELECT minion.{call}"));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -143,7 +147,10 @@ fn an_automatic_retry_comes_when_it_is_due() {
         run(&mut client, "SELECT minion.enqueue('task', attempts => 2)");
         run(&mut client, "SELECT minion.dequeue(1)");
         let waiter = wait_on(&database, "default");
-        client.one::<bool>("SELECT minion.fail_job($1, 0, retry_delay => '0.4 s')", &[&i64::from(job)]);
+        client.one::<bool>(
+            "SELECT minion.fail_job($1, 0, retry_delay => '0.4 s')",
+            &[&i64::from(job)],
+        );
         assert_eq!(waiter.join().unwrap(), [i64::from(job)]);
     }
     let lateness = median_lateness(&mut client);
@@ -197,7 +204,11 @@ fn jobs_of_many_lanes_that_no_trigger_has_seen_are_found_soon() {
         let one = waiter.take().unwrap_or_else(|| database.connect());
         let call = "SELECT id FROM minion.dequeue(1, wait => '1 minute', max_jobs => 32)";
         let first = found.is_empty();
-        let act = || if first { run(&mut other, insert) };
+        let act = || {
+            if first {
+                run(&mut other, insert)
+            }
+        };
         if first {
             let ((), ids, took) = answers_after(&database, one, call, act);
             found.extend(ids);
@@ -268,7 +279,10 @@ fn a_sleeping_wait_for_job_is_in_nobodys_way() {
     run(&mut client, "SELECT minion.enqueue('task')");
     run(&mut client, "SELECT minion.dequeue(1)");
     let act = || {
-        run(&mut client, "BEGIN; LOCK minion.jobs, minion.children IN ACCESS EXCLUSIVE MODE; COMMIT");
+        run(
+            &mut client,
+            "BEGIN; LOCK minion.jobs, minion.children IN ACCESS EXCLUSIVE MODE; COMMIT",
+        );
         run(&mut client, "SELECT minion.finish_job(1, 0)");
     };
     let call = "SELECT id FROM minion.wait_for_job(1, '1 minute')";

@@ -30,6 +30,14 @@ fn fill(client: &mut Client) {
     }
 }
 
+/// There is less room for names of more than 192 bytes.
+fn take_all_long_names(client: &mut Client) {
+    let names = "INSERT INTO minion.jobs (id, task, queue)
+        SELECT 1000 + number, repeat('x', 200) || number, 'many'
+        FROM generate_series(1, 64 + current_setting('minion.max_lanes', true)::int / 16) AS number";
+    run(client, names);
+}
+
 /// Room is looked for once in a second; and then a queue is verified as well.
 fn a_second() {
     thread::sleep(Duration::from_millis(1_100));
@@ -113,6 +121,35 @@ fn a_prepared_transaction_is_in_doubt_whatever_others_make_forgotten() {
     prepare(&mut queue, "SELECT minion.enqueue('task')");
     let mut third = queue.database.connect();
     run(&mut third, &format!("BEGIN; {TOO_MANY}; SELECT minion.remove_job(603); COMMIT"));
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    let commit = format!("COMMIT PREPARED '{}'", queue.database.name);
+    run(&mut queue.other, &commit);
+    assert_eq!(claim(&mut queue.one), [2]);
+}
+
+#[test]
+fn a_transaction_claims_its_own_job_in_a_lane_that_is_not_tracked() {
+    let _alone = alone();
+    let mut queue = Queue::new();
+    queue.enqueue();
+    assert_eq!(claim(&mut queue.one), [1]);
+    assert_eq!(claim(&mut queue.one), [0; 0]);
+    take_all_long_names(&mut queue.other);
+    let long = "x".repeat(1_000);
+    run(&mut queue.other, "BEGIN");
+    assert_eq!(queue.other.one::<i64>("SELECT minion.enqueue($1)", &[&long]), 2);
+    assert_eq!(claim(&mut queue.other), [2]);
+    run(&mut queue.other, "ROLLBACK");
+}
+
+#[test]
+fn a_prepared_transaction_with_a_lane_that_is_not_tracked_is_found_when_it_is_committed() {
+    let _alone = alone();
+    let mut queue = Queue::new();
+    take_all_long_names(&mut queue.other);
+    let long = "x".repeat(1_000);
+    prepare(&mut queue, &format!("SELECT minion.enqueue('{long}')"));
     assert_eq!(claim(&mut queue.one), [0; 0]);
     assert_eq!(claim(&mut queue.one), [0; 0]);
     let commit = format!("COMMIT PREPARED '{}'", queue.database.name);
