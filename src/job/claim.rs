@@ -251,17 +251,17 @@ impl Claim<'_> {
         let lane = due.lane.clone();
         let front = Front::Job { misplaced: false };
         let head = Head { position: Position::FIRST, lane, source: Source::Due, front };
-        let first = head.next(session, now, Position::FIRST, self.end())?;
-        // Of one who does not want the worst of them, nobody learns that there are none.
+        // For one who waits, also of those that are not wanted here: that there are none is worth knowing to others.
+        let to = if self.again { Position::END } else { self.end() };
+        let first = head.next(session, now, Position::FIRST, to)?;
         if first.is_none()
             && self.again
-            && self.end() == Position::END
             && let (Some(reading), Some(tracked)) = (due.reading, &self.lanes.tracked)
         {
             let next = due.lane.next_parked(session, now)?;
             tracked.heads.looked_in_vain(&reading, next, begin.elapsed());
         }
-        Ok(first)
+        Ok(first.filter(|head| head.position < self.end()))
     }
 
     fn end(&self) -> Position {
