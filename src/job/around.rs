@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Failure};
 use crate::statement::{check_for_interrupts, guarded, users};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 /// The LIMIT of the statements that lock.
@@ -18,6 +18,8 @@ pub struct PassedOver {
     jobs: RefCell<HashSet<i64>>,
     /// Of those that were not named.
     failure: RefCell<Option<Failure>>,
+    /// Some jobs were changed, with all that triggers of users' do then, whether the call returns them or not.
+    has_changed: Cell<bool>,
 }
 
 /// What was done with the jobs that could be locked.
@@ -58,6 +60,10 @@ impl PassedOver {
             ..=NAMED => Error::PassedOver { what: format!("job {job}"), failure }.warn(),
             _ => drop(self.failure.replace(Some(failure))),
         }
+    }
+
+    pub fn has_changed(&self) -> bool {
+        self.has_changed.get()
     }
 
     /// The call is over.
@@ -104,7 +110,10 @@ impl PassedOver {
             };
             let nothing = Done::new(Vec::new(), &locked, most);
             match (outcome, &ids[..]) {
-                (Ok(done), _) => return Ok(Done { done, ..nothing }),
+                (Ok(done), _) => {
+                    self.has_changed.set(true);
+                    return Ok(Done { done, ..nothing });
+                }
                 (Err(_), []) => return Ok(nothing),
                 (Err(failure), [id]) => {
                     self.add(*id, failure);

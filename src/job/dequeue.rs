@@ -102,8 +102,9 @@ fn claim_within(
         let last = begin.elapsed() >= wait;
         let may_lock_now = if last { may_lock } else { MayLock::Nothing };
         let mut outcome = Outcome::default();
-        // Without a job, it has written at most what a guard has undone.
-        let may_leave = had_changed || may_lock_now != MayLock::Nothing;
+        // Else, without a job, it has written at most what a guard has undone.
+        let may_leave =
+            || had_changed || may_lock_now != MayLock::Nothing || passed.has_changed();
         let claimed = attempt(may_leave, || {
             lock_to_write(c"jobs");
             outcome = Session::with(|session| {

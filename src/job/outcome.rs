@@ -75,7 +75,7 @@ fn wait(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, Error> {
             place.listen();
         }
         let looked = clock();
-        let ended = attempt(had_changed, || {
+        let ended = attempt(|| had_changed, || {
             Session::with(|session| {
                 let rows = session.run(&HAS_ENDED, params![id])?;
                 match rows.count() {

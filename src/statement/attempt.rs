@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 /// EXTENSION, and of all who come after those. (Not in a transaction that has changed or locked any row: what
 /// it holds, it may hold for that. Unless `may_leave` says that nothing of it has lasted.)
 pub fn attempt<T>(
-    may_leave: bool,
+    may_leave: impl FnOnce() -> bool,
     work: impl FnOnce() -> Result<Option<T>, Error>,
 ) -> Result<Option<T>, Error> {
     // SAFETY: as the server does it for a subtransaction. After an error, whoever aborts the transaction or
@@ -21,7 +21,7 @@ pub fn attempt<T>(
         pg_sys::CurrentResourceOwner = own;
         let result = work();
         pg_sys::CurrentResourceOwner = caller;
-        let keep = matches!(result, Ok(Some(_))) || (may_leave && has_changed_anything());
+        let keep = matches!(result, Ok(Some(_))) || (has_changed_anything() && may_leave());
         for phase in [
             pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_BEFORE_LOCKS,
             pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS,

@@ -454,3 +454,23 @@ fn claims_that_make_other_jobs_active_do_not_wait_for_each_other() {
     });
     assert_eq!(client.one::<i64>(UNLIKE, &[]), 0);
 }
+
+/// What a trigger has changed in a claim that came to nothing is not committed yet: nobody may alter the table.
+#[test]
+fn a_dequeue_that_waits_keeps_the_locks_of_what_was_changed() {
+    let (database, mut client) = with_jobs("", 1);
+    let body = "UPDATE minion.jobs SET state = 'finished' WHERE id = 1; RETURN NULL;";
+    at_start(&mut client, "AFTER", "NEW.id = 1", body);
+    let mut waiter = database.connect();
+    let backend = waiter.backend();
+    let call = "SELECT id FROM minion.dequeue(1, wait => '1 minute')";
+    let waiting = thread::spawn(move || waiter.all::<i64>(call, &[]));
+    until_waiting(&mut client, backend);
+    let locks = "SELECT count(*) FROM pg_locks
+        WHERE pid = $1 AND relation = 'minion.jobs'::regclass AND mode = 'RowExclusiveLock'";
+    assert_eq!(client.one::<i64>(locks, &[&backend]), 1);
+    run(&mut client, "SELECT minion.enqueue('task')");
+    assert_eq!(waiting.join().unwrap(), [2]);
+    let ended = "SELECT count(*) FROM minion.jobs WHERE state = 'finished'";
+    assert_eq!(client.one::<i64>(ended, &[]), 1);
+}
