@@ -279,6 +279,9 @@ COMMENT ON FUNCTION minion.job_deleted() IS
 COMMENT ON FUNCTION minion.jobs_truncated() IS
 'Internal: trigger function that empties minion.children with minion.jobs.';
 
+COMMENT ON FUNCTION minion.lock_written() IS
+'Trigger: makes a row of a lock known to those who count the holders of its name. Raises 39P01 elsewhere.';
+
 COMMENT ON FUNCTION minion.limits_changed() IS
 'Internal: trigger function that tells all sessions that what is paused or limited has changed.';
 
@@ -358,7 +361,7 @@ COMMENT ON COLUMN minion.locks.id IS 'Given in the order of taking.';
 COMMENT ON COLUMN minion.locks.expires IS 'Held until then, unless it is released before.';
 COMMENT ON COLUMN minion.locks.name IS 'What is locked; any text that its users agree on.';
 COMMENT ON CONSTRAINT locks_name_has_1_to_1000_bytes ON minion.locks IS 'Names are index keys, and short.';
-COMMENT ON INDEX minion.locks_name IS 'The holders of a name, the first to expire first.';
+COMMENT ON INDEX minion.locks_holders IS 'The holders of a name, those that took it last at the end.';
 COMMENT ON INDEX minion.locks_expires IS 'What lock() clears away.';
 
 -- Schedules
@@ -445,4 +448,5 @@ COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts change
 COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';
 COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too.';
 COMMENT ON TRIGGER paused_queues_changed ON minion.paused_queues IS 'Tells all sessions.';
+COMMENT ON TRIGGER locks_written ON minion.locks IS 'Tells those who count holders.';
 COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessions.';

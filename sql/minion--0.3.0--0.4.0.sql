@@ -406,3 +406,18 @@ CREATE OR REPLACE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETU
     state minion.job_state, task text, "time" timestamptz, worker bigint
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
 DROP FUNCTION minion.await_job(bigint, interval);
+
+-- Locks: those who count holders begin where the first of them was.
+
+CREATE FUNCTION minion.lock_written() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'lock_written_wrapper';
+REVOKE ALL ON FUNCTION minion.lock_written() FROM PUBLIC;
+CREATE TRIGGER locks_written AFTER INSERT OR UPDATE ON minion.locks
+FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
+CREATE INDEX locks_holders ON minion.locks (name, id);
+DROP INDEX minion.locks_name;
+COMMENT ON FUNCTION minion.lock_written() IS
+'Trigger: makes a row of a lock known to those who count the holders of its name. Raises 39P01 elsewhere.';
+COMMENT ON TRIGGER locks_written ON minion.locks IS 'Tells those who count holders.';
+COMMENT ON INDEX minion.locks_holders IS 'The holders of a name, those that took it last at the end.';

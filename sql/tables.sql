@@ -119,7 +119,8 @@ CREATE TABLE minion.locks (
 
 ALTER SEQUENCE minion.locks_id_seq OWNED BY minion.locks.id;
 
-CREATE INDEX locks_name ON minion.locks (name, expires);
+-- Holders come at the end of their name's: see src/shared/bounds.rs.
+CREATE INDEX locks_holders ON minion.locks (name, id);
 CREATE INDEX locks_expires ON minion.locks (expires);
 
 CREATE SEQUENCE minion.schedules_id_seq;

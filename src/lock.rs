@@ -3,14 +3,22 @@
 //! Whoever locks or unlocks a name first takes a lock of the server's on that name, to the end of the
 //! transaction, and counts with a snapshot taken after that: the count is exact, and different names never
 //! meet (but for a hash collision of 64 bits).
+//!
+//! Ids of one name come in order, so that those who count begin where the first holder was: see
+//! [`crate::shared::bounds`].
 
 use crate::error::Error;
 use crate::job::argument::{self, given, span};
+use crate::shared::bounds::{self, Kind};
+use crate::shared::transaction;
 use crate::statement::lock::lock_name;
-use crate::statement::{Session, Statement, clock, params};
+use crate::statement::probe::holders::holders;
+use crate::statement::trigger::{Event, answer, relation};
+use crate::statement::{Session, Statement, Timestamp, clock, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use pgrx::{AllocatedByPostgres, WhoAllocated};
 
 /// SKIP LOCKED: another name's lock() may be at the same rows, and nobody counts them anyway.
 static PURGE: Statement = Statement::latest(
@@ -20,13 +28,16 @@ static PURGE: Statement = Statement::latest(
         FROM minion.locks
         WHERE expires <= $1
         ORDER BY expires
-        LIMIT 100
+        LIMIT 1000
         FOR UPDATE SKIP LOCKED))",
     &[pg_sys::TIMESTAMPTZOID],
 );
 
+/// How many rows that removes at most.
+const PURGED: usize = 1_000;
+
 static HOLDERS: Statement = Statement::latest(
-    "SELECT pg_catalog.count(*) FROM minion.locks WHERE name = $1 AND expires > $2",
+    "SELECT expires, id FROM minion.locks WHERE name = $1 AND expires > $2",
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
@@ -35,12 +46,61 @@ static HOLD: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
 
-static RELEASE: Statement = Statement::latest(
-    "DELETE FROM minion.locks
-    WHERE id = (
-        SELECT id FROM minion.locks WHERE name = $1 AND expires > $2 ORDER BY expires, id LIMIT 1)",
-    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
-);
+static RELEASE: Statement =
+    Statement::latest("DELETE FROM minion.locks WHERE id = $1", &[pg_sys::INT8OID]);
+
+/// The ends and ids of the first so many holders.
+fn held(
+    session: &Session,
+    name: &str,
+    now: Timestamp,
+    most: usize,
+) -> Result<Vec<(Timestamp, i64)>, Error> {
+    let mut reading = None;
+    let from = |table| {
+        reading = bounds::read(Kind::Locks, table, name);
+        reading.as_ref().map_or(i64::MIN, |reading| reading.bound)
+    };
+    if let Some(holders) = holders(name, now, most, from) {
+        if let Some(reading) = reading {
+            let first = holders.held.first().map_or(i64::MAX, |(_, id)| *id);
+            reading.raise(first, holders.xmin);
+        }
+        return Ok(holders.held);
+    }
+    let rows = session.run_at_most(&HOLDERS, params![name, now], most)?;
+    let holder = |row| {
+        let column = "is not NULL in this table";
+        (rows.get(row, 1).expect(column), rows.get(row, 2).expect(column))
+    };
+    Ok((0..rows.count()).map(holder).collect())
+}
+
+/// Removes what has expired, of all names, once in a while.
+fn purge(session: &Session, now: Timestamp) -> Result<(), Error> {
+    if bounds::elects(Kind::Purge) && session.run(&PURGE, params![now])?.count() >= PURGED {
+        bounds::elect_again(Kind::Purge);
+    }
+    Ok(())
+}
+
+/// Makes a row known to those who count the holders of its name.
+#[pg_trigger]
+fn lock_written<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, ErrorReport> {
+    const ID: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
+    const NAME: std::num::NonZeroUsize = ID.saturating_add(2);
+    answer(trigger, Event::OfLocks, || {
+        if let Some(row) = trigger.new()
+            && let Ok(Some(id)) = row.get_by_index(ID)
+            && let Ok(Some(name)) = row.get_by_index::<&str>(NAME)
+        {
+            transaction::lock_written(relation(trigger), name, id);
+        }
+        Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+    })
+}
 
 /// Takes a named lock, if fewer than `holders` hold it already.
 ///
@@ -66,9 +126,9 @@ fn lock(
     Ok(Session::with(|session| {
         lock_name(name);
         let now = clock();
-        session.run(&PURGE, params![now])?;
-        let held: Option<i64> = session.run(&HOLDERS, params![name, now])?.get(0, 1);
-        let free = held.is_some_and(|held| held < i64::from(holders));
+        let most = usize::try_from(holders).unwrap_or(usize::MAX);
+        let free = held(session, name, now, most)?.len() < most;
+        purge(session, now)?;
         if free && duration.as_micros() > 0 {
             session.run(&HOLD, params![name, now, duration])?.written("locks")?;
         }
@@ -82,10 +142,7 @@ fn lock(
 #[pg_extern]
 fn is_locked(name: Option<&str>) -> Result<bool, ErrorReport> {
     let name = argument::name("name", given("name", name)?)?;
-    Ok(Session::with(|session| {
-        let held: Option<i64> = session.run(&HOLDERS, params![name, clock()])?.get(0, 1);
-        Ok(held.is_some_and(|held| held > 0))
-    })?)
+    Ok(Session::with(|session| Ok(!held(session, name, clock(), 1)?.is_empty()))?)
 }
 
 /// Releases a named lock; of several holders, the one that would expire first. True if it was held.
@@ -96,6 +153,10 @@ fn unlock(name: Option<&str>) -> Result<bool, ErrorReport> {
     let name = argument::name("name", given("name", name)?)?;
     Ok(Session::with(|session| {
         lock_name(name);
-        session.run(&RELEASE, params![name, clock()]).map(|rows| rows.count() > 0)
+        let first = held(session, name, clock(), usize::MAX)?.into_iter().min();
+        match first {
+            Some((_, id)) => session.run(&RELEASE, params![id]).map(|rows| rows.count() > 0),
+            None => Ok(false),
+        }
     })?)
 }

@@ -20,7 +20,8 @@ extension_sql_file!(
         job::triggers::job_updated,
         job::triggers::job_deleted,
         job::triggers::jobs_truncated,
-        job::triggers::limits_changed
+        job::triggers::limits_changed,
+        lock::lock_written
     ]
 );
 extension_sql_file!(

@@ -3,9 +3,11 @@
 use crate::error::{Error, excerpt};
 use crate::job::argument::{array, given, object};
 use crate::statement::lock::lock_to_write;
-use crate::statement::probe::is_registered;
+use crate::statement::probe::worker::{Heard, is_registered, written};
 use crate::statement::value::{Array, BigintArray, Jsonb};
-use crate::statement::{Session, Statement, as_owner_of_jobs, check_for_interrupts, clock, params};
+use crate::statement::{
+    Session, Statement, Timestamp, as_owner_of_jobs, check_for_interrupts, clock, params,
+};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -19,8 +21,15 @@ static WAS_ISSUED: Statement = Statement::new(
 );
 
 static HEARTBEAT: Statement = Statement::new(
-    "UPDATE minion.workers SET notified = $2, status = $3 WHERE id = $1",
+    "UPDATE minion.workers SET notified = $2, status = $3 WHERE id = $1 RETURNING ctid",
     &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::JSONBOID],
+);
+
+/// Of a row that has just been seen at $4: the key's index leads to each of its versions that VACUUM may not take
+/// away yet.
+static HEARTBEAT_THERE: Statement = Statement::new(
+    "UPDATE minion.workers SET notified = $2, status = $3 WHERE ctid = $4 AND id = $1 RETURNING ctid",
+    &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::JSONBOID, pg_sys::TIDOID],
 );
 
 /// A worker that says no host and pid is described by its connection. $1 NULL: a new id.
@@ -113,6 +122,26 @@ pub fn must_be_registered(session: &Session, worker: i64) -> Result<(), Error> {
     }
 }
 
+/// Tells that a worker is still there, if it is registered.
+fn is_heard(session: &Session, worker: i64, now: Timestamp, status: Jsonb) -> Result<bool, Error> {
+    let mut rows = None;
+    if let Some(heard) = Heard::of(worker, status) {
+        if heard.is_recent(now) {
+            return Ok(true);
+        }
+        rows = Some(session.run(&HEARTBEAT_THERE, params![worker, now, status, heard.at])?);
+    }
+    let rows = match rows.filter(|rows| rows.count() > 0) {
+        Some(rows) => rows,
+        None => session.run(&HEARTBEAT, params![worker, now, status])?,
+    };
+    if rows.count() == 0 {
+        return Ok(false);
+    }
+    written(worker, rows.get(0, 1).expect("a row has a place"));
+    Ok(true)
+}
+
 /// Registers a worker, or tells that it is still there; returns its id.
 ///
 /// `id`: NULL for a new worker, else the id that this function returned before: its `notified` and `status`
@@ -141,7 +170,7 @@ fn register_worker(
         let mut tries = 0;
         while tries < TRIES {
             if let Some(worker) = id {
-                if session.run(&HEARTBEAT, params![worker, now, status])?.count() > 0 {
+                if is_heard(session, worker, now, status)? {
                     return Ok(worker);
                 }
                 if session.run(&WAS_ISSUED, params![worker])?.count() == 0 {

@@ -103,8 +103,7 @@ fn claim_within(
         let may_lock_now = if last { may_lock } else { MayLock::Nothing };
         let mut outcome = Outcome::default();
         // Else, without a job, it has written at most what a guard has undone.
-        let may_leave =
-            || had_changed || may_lock_now != MayLock::Nothing || passed.has_changed();
+        let may_leave = || had_changed || may_lock_now != MayLock::Nothing || passed.has_changed();
         let claimed = attempt(may_leave, || {
             lock_to_write(c"jobs");
             outcome = Session::with(|session| {

@@ -75,15 +75,18 @@ fn wait(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, Error> {
             place.listen();
         }
         let looked = clock();
-        let ended = attempt(|| had_changed, || {
-            Session::with(|session| {
-                let rows = session.run(&HAS_ENDED, params![id])?;
-                match rows.count() {
-                    0 => Err(Error::NoJob { id }),
-                    _ => Ok((rows.get(0, 1) == Some(true)).then_some(())),
-                }
-            })
-        })?;
+        let ended = attempt(
+            || had_changed,
+            || {
+                Session::with(|session| {
+                    let rows = session.run(&HAS_ENDED, params![id])?;
+                    match rows.count() {
+                        0 => Err(Error::NoJob { id }),
+                        _ => Ok((rows.get(0, 1) == Some(true)).then_some(())),
+                    }
+                })
+            },
+        )?;
         let left = timeout.saturating_sub(begin.elapsed());
         if ended.is_some() || left.is_zero() {
             return Ok(ended.is_some());

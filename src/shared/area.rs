@@ -1,6 +1,7 @@
 //! The shared memory itself: one piece, asked for when the server starts with minion in
 //! shared_preload_libraries. Without that there is none, and everything here does nothing.
 
+use super::bounds::{BOUNDS, Bound};
 use super::counts::{COUNTERS, Counter};
 use super::slot::{Buckets, LongNames, Slot};
 use super::waiters::Waiter;
@@ -43,6 +44,11 @@ pub struct Area {
     counts_lock: *mut pg_sys::LWLock,
     counters: *const Counter,
     pub buckets: Buckets,
+    bounds: *const Bound,
+    /// What those who choose names can't know.
+    pub secret: [u64; 2],
+    /// The first transaction after the last one that was prepared with bounds to lower.
+    pub barrier: AtomicU32,
     /// Each change that makes a lane's earlier readings worthless takes the next number.
     pub versions: AtomicU64,
     /// Slots beyond this one were never used.
@@ -70,6 +76,11 @@ impl Area {
     pub fn long_names(&self) -> &[LongNames] {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts(self.long_names, self.long_name_count) }
+    }
+
+    pub fn bounds(&self) -> &[Bound] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.bounds, BOUNDS) }
     }
 
     /// Without those that no lane has ever had. Under the lock of the lanes.
@@ -202,8 +213,12 @@ impl Layout {
         self.counters_at() + (COUNTERS * size_of::<Counter>()).next_multiple_of(64)
     }
 
+    fn bounds_at(&self) -> usize {
+        self.long_names_at() + (self.long_names * size_of::<LongNames>()).next_multiple_of(64)
+    }
+
     fn size(&self) -> usize {
-        self.long_names_at() + self.long_names * size_of::<LongNames>()
+        self.bounds_at() + BOUNDS * size_of::<Bound>()
     }
 }
 
@@ -223,13 +238,18 @@ impl PgSharedMemoryInitialization for Shared {
         let mut found = false;
         // SAFETY: called while the server starts, or starts again after a crash, and alone: the postmaster
         // runs it before it has children. The size is the one that was asked for, the offsets are multiples
-        // of a cache line, and all zeroes is what slots, waiters, buckets, counters and names begin as.
+        // of a cache line, and all zeroes is what slots, waiters, buckets, counters, names and bounds begin
+        // as.
         unsafe {
             let memory =
                 pg_sys::ShmemInitStruct(NAME.as_ptr(), layout.size(), &mut found).cast::<u8>();
             if !found {
                 memory.write_bytes(0, layout.size());
                 let locks = pg_sys::GetNamedLWLockTranche(NAME.as_ptr());
+                let mut secret = [0_u64; 2];
+                if !pg_sys::pg_strong_random(secret.as_mut_ptr().cast(), size_of_val(&secret)) {
+                    pgrx::error!("could not generate a random number");
+                }
                 memory.cast::<Area>().write(Area {
                     lanes_lock: &raw mut (*locks).lock,
                     waiters_lock: &raw mut (*locks.add(1)).lock,
@@ -242,6 +262,9 @@ impl PgSharedMemoryInitialization for Shared {
                     counts_lock: &raw mut (*locks.add(2)).lock,
                     counters: memory.add(layout.counters_at()).cast(),
                     buckets: Buckets::new(memory.add(layout.buckets_at()).cast(), layout.buckets),
+                    bounds: memory.add(layout.bounds_at()).cast(),
+                    secret,
+                    barrier: AtomicU32::new(0),
                     versions: AtomicU64::new(1),
                     used: AtomicU32::new(0),
                     free: AtomicU32::new(0),

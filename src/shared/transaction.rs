@@ -4,12 +4,12 @@
 //! then nobody else may see them, and the transaction itself looks from its own jobs on.
 
 use super::area::{Area, Mode, SHARED};
-use super::changes;
 use super::counts::Counts;
 use super::heads::Heads;
 use super::lane::Position;
 use super::slot::{Slot, Table};
 use super::waiters;
+use super::{bounds, changes};
 use crate::statement::{Timestamp, clock, is_in_guard};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -166,6 +166,14 @@ pub fn parent_changed() {
     }
 }
 
+/// A row of a lock is there that may count as a holder.
+pub fn lock_written(relation: pg_sys::Oid, name: &str, id: i64) {
+    if SHARED.get().is_some() {
+        register();
+        bounds::written(bounds::Kind::Locks, relation, name, id);
+    }
+}
+
 /// The table was emptied: what there is has to be counted anew.
 pub fn truncated() {
     if SHARED.get().is_some() {
@@ -245,6 +253,7 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         // Nobody borrows it while a transaction ends; were that ever wrong, a hint is lost and no server.
         let (Some(area), Ok(mut notes)) = (SHARED.get(), notes.try_borrow_mut()) else { return };
         changes::end(area, event);
+        bounds::end(area, event == XACT_EVENT_PREPARE);
         if notes.too_many && event != XACT_EVENT_ABORT {
             forget_all(area, event == XACT_EVENT_PREPARE);
         }

@@ -14,6 +14,8 @@ pub enum Event {
     AfterDelete,
     AfterTruncate,
     OfLimits,
+    /// A row of a lock is inserted or changed.
+    OfLocks,
 }
 
 impl Event {
@@ -32,12 +34,17 @@ impl Event {
             Self::AfterDelete => timing == after_row && operation == TRIGGER_EVENT_DELETE,
             Self::AfterTruncate => operation == TRIGGER_EVENT_TRUNCATE,
             Self::OfLimits => timing == TRIGGER_EVENT_AFTER,
+            Self::OfLocks => {
+                timing == after_row
+                    && matches!(operation, TRIGGER_EVENT_INSERT | TRIGGER_EVENT_UPDATE)
+            }
         }
     }
 
     fn tables(self) -> &'static [&'static CStr] {
         match self {
             Self::OfLimits => &[c"limit_rules", c"paused_queues"],
+            Self::OfLocks => &[c"locks"],
             _ => &[c"jobs"],
         }
     }

@@ -2,8 +2,11 @@
 //! learn that there is nothing, or which job is first: setting up a statement takes many times as long as
 //! the look itself.
 
+pub mod holders;
 pub mod key;
+mod place;
 pub mod slots;
+pub mod worker;
 
 use super::row::{Column, Row, State};
 use super::{Timestamp, check_for_interrupts, clock, has_row_security, snapshot_is_fixed};
@@ -41,19 +44,8 @@ impl Opened {
         }
     }
 
-    /// Whether the caller may read the whole table.
     fn is_readable(&self) -> bool {
-        // SAFETY: the relation is open.
-        let oid = unsafe { (*self.table).rd_id };
-        // SAFETY: look-ups in the catalogue caches.
-        let right = unsafe {
-            pg_sys::pg_class_aclcheck(
-                oid,
-                pg_sys::GetUserId(),
-                pg_sys::ACL_SELECT as pg_sys::AclMode,
-            )
-        };
-        right == pg_sys::AclResult::ACLCHECK_OK && !has_row_security(oid.into())
+        is_readable(self.table)
     }
 
     /// What `take` makes of the first row that it takes, of those that the snapshot shows from the keys on.
@@ -91,6 +83,17 @@ impl Opened {
             taken
         }
     }
+}
+
+/// Whether the caller may read the whole of a table, which is open.
+fn is_readable(table: pg_sys::Relation) -> bool {
+    // SAFETY: the relation is open.
+    let oid = unsafe { (*table).rd_id };
+    // SAFETY: look-ups in the catalogue caches.
+    let right = unsafe {
+        pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT as pg_sys::AclMode)
+    };
+    right == pg_sys::AclResult::ACLCHECK_OK && !has_row_security(oid.into())
 }
 
 /// A row that a look has found.
@@ -250,16 +253,6 @@ pub fn unresolved(parent: i64, lax: bool, now: Timestamp) -> Unresolved {
         })
     });
     until.flatten().map_or(Unresolved::Not, Unresolved::Until)
-}
-
-/// Whether a worker is registered; None if a statement has to look.
-pub fn is_registered(worker: i64) -> Option<bool> {
-    let workers = Opened::new(c"workers", c"workers_pkey")?;
-    if snapshot_is_fixed() || !workers.is_readable() {
-        return None;
-    }
-    let now = Latest::new();
-    Some(workers.first(now.0, &mut [is_bigint(worker)], |_| Some(())).is_some())
 }
 
 /// A ready job, as far as a claim has to know it.

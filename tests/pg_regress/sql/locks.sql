@@ -76,13 +76,22 @@ SELECT minion.is_locked('foo'), minion.unlock('foo');
 SELECT count(*) FROM minion.list_locks();
 SELECT active_locks FROM minion.stats();
 
--- lock purges them, whatever its name.
+-- lock purges them once in a while, whatever its name.
 SELECT minion.reset('all') \g /dev/null
 ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.lock('foo', '1 hour'), minion.lock('bar', '1 hour');
 UPDATE minion.locks SET expires = now() - interval '1 s' WHERE name = 'foo';
 SELECT name FROM minion.locks ORDER BY name;
 SELECT minion.lock('baz', '1 hour');
+DO $$
+BEGIN
+    WHILE EXISTS (SELECT FROM minion.locks WHERE name = 'foo') LOOP
+        PERFORM minion.lock('baz', '0');
+        COMMIT;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END
+$$;
 SELECT name FROM minion.locks ORDER BY name;
 
 -- A name is free again when its time has come.

@@ -1,0 +1,255 @@
+//! Bounds: from which place on an index may have rows of a name that count, such as the holders of a lock.
+//!
+//! Rows that come and go all the time leave entries in the index, which VACUUM may not take away while somebody holds
+//! a snapshot. New ones come at the end; so what looks for them begins where the first was that counted, as claims
+//! do in their lanes (see [`super::heads`]), by the same rules: the reading is made before the snapshot of the look,
+//! and counts only if nobody has lowered the bound since; nobody raises it who has changed anything; and whatever
+//! makes a row count that may stand before the bound lowers it when its transaction ends, however it does.
+//!
+//! There is one place for each hash. Two names never share a bound, but take each other's place.
+
+use super::area::{Area, SHARED, SpinLock};
+use crate::statement::{Timestamp, clock, has_changed_anything, snapshot_is_fixed};
+use pgrx::pg_sys;
+use std::cell::{RefCell, UnsafeCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering;
+
+/// How many names are kept in mind.
+pub const BOUNDS: usize = 4_096;
+
+/// Rows written in one transaction that are written down; with more, everything is forgotten.
+const MOST: usize = 64;
+
+/// After so long all of a name's rows are looked at once more, if that takes less than a hundredth of the time: some
+/// may have been written while triggers did not fire.
+const VERIFY_MICROS: i64 = 1_000_000;
+
+/// Before every row.
+const FIRST: i64 = i64::MIN;
+
+/// What a name is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// By their ids.
+    Locks,
+    /// No name, but all of them: who is to remove what has expired, and when.
+    Purge,
+}
+
+/// Nobody can choose two names that have the same one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(u64, u64);
+
+/// Nothing is kept in mind of it: the key of a place that was never used.
+const NOBODY: Key = Key(0, 0);
+
+#[derive(Clone, Copy)]
+struct State {
+    key: Key,
+    bound: i64,
+    version: u64,
+    /// Not raised as long as a transaction before this one is under way; 0 for none.
+    barrier: u32,
+    verify_at: Timestamp,
+}
+
+/// All zeroes is one of nobody.
+#[repr(C, align(64))]
+pub struct Bound {
+    lock: SpinLock,
+    state: UnsafeCell<State>,
+}
+
+// SAFETY: the state is used behind the spin lock.
+unsafe impl Sync for Bound {}
+
+impl Bound {
+    fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // SAFETY: the spin lock lets one at a time in here.
+        self.lock.with(|| work(unsafe { &mut *self.state.get() }))
+    }
+}
+
+impl Area {
+    fn bound(&self, key: Key) -> &Bound {
+        &self.bounds()[key.0 as usize % BOUNDS]
+    }
+}
+
+impl Key {
+    /// None without shared memory.
+    fn new(kind: Kind, table: pg_sys::Oid, name: &str) -> Option<(&'static Area, Self)> {
+        let area = SHARED.get()?;
+        // SAFETY: a variable of this backend.
+        let database = u32::from(unsafe { pg_sys::MyDatabaseId });
+        let half = |number: u8| {
+            let mut hasher = DefaultHasher::new();
+            (area.secret, number, kind, database, u32::from(table), name).hash(&mut hasher);
+            hasher.finish()
+        };
+        Some((area, Self(half(0) | 1, half(1))))
+    }
+}
+
+/// What was known of a name at some moment.
+pub struct Reading {
+    area: &'static Area,
+    key: Key,
+    pub bound: i64,
+    version: u64,
+    began: Timestamp,
+    verifies: bool,
+}
+
+/// None without shared memory. To be called before the snapshot of the look is taken.
+pub fn read(kind: Kind, table: pg_sys::Oid, name: &str) -> Option<Reading> {
+    let (area, key) = Key::new(kind, table, name)?;
+    let now = clock();
+    let next = area.next_version();
+    let (bound, version, verifies) = area.bound(key).state(|state| {
+        if state.key != key {
+            *state = State {
+                key,
+                bound: FIRST,
+                version: next,
+                // Nobody knows what has been forgotten of it.
+                barrier: area.barrier.load(Ordering::Relaxed),
+                verify_at: Timestamp(now.0 + VERIFY_MICROS),
+            };
+        }
+        let verifies = state.verify_at <= now;
+        if verifies {
+            state.verify_at = Timestamp(now.0 + VERIFY_MICROS);
+        }
+        (if verifies { FIRST } else { state.bound }, state.version, verifies)
+    });
+    let own = NOTES.with_borrow(|notes| notes.first(key));
+    Some(Reading { area, key, bound: bound.min(own), version, began: now, verifies })
+}
+
+impl Reading {
+    /// A look that began after the reading saw nothing that counts before `first`, of all that is committed. `xmin`:
+    /// of its snapshot.
+    pub fn raise(&self, first: i64, xmin: pg_sys::TransactionId) {
+        if has_changed_anything() || snapshot_is_fixed() {
+            return;
+        }
+        let now = clock().0;
+        self.area.bound(self.key).state(|state| {
+            if state.key != self.key || state.version != self.version {
+                return;
+            }
+            if state.barrier != 0 {
+                if is_before(xmin.into(), state.barrier) {
+                    return;
+                }
+                state.barrier = 0;
+            }
+            // A look at everything knows better.
+            state.bound = if self.verifies { first } else { state.bound.max(first) };
+            if self.verifies {
+                let pause = 100 * (now - self.began.0);
+                state.verify_at = Timestamp(now + pause.max(VERIFY_MICROS));
+            }
+        });
+    }
+}
+
+fn is_before(one: u32, other: u32) -> bool {
+    (one.wrapping_sub(other) as i32) < 0
+}
+
+/// Whether it is for the caller to do something that is to be done once in a while. True without shared memory.
+pub fn elects(kind: Kind) -> bool {
+    read(kind, pg_sys::InvalidOid, "").is_none_or(|reading| reading.verifies)
+}
+
+/// What was elected was not done to its end: somebody is to go on at once.
+pub fn elect_again(kind: Kind) {
+    if let Some((area, key)) = Key::new(kind, pg_sys::InvalidOid, "") {
+        area.bound(key).state(|state| {
+            if state.key == key {
+                state.verify_at = clock();
+            }
+        });
+    }
+}
+
+/// The rows of this transaction. Allocated once: what reads it when that ends must not be able to fail.
+struct Notes {
+    notes: [(Key, i64); MOST],
+    count: usize,
+}
+
+thread_local!(static NOTES: RefCell<Notes> = const {
+    RefCell::new(Notes { notes: [(NOBODY, 0); MOST], count: 0 })
+});
+
+impl Notes {
+    fn all(&self) -> &[(Key, i64)] {
+        self.notes.get(..self.count).unwrap_or_default()
+    }
+
+    /// Where the first row of a name may be.
+    fn first(&self, key: Key) -> i64 {
+        if self.count > MOST {
+            return FIRST;
+        }
+        let own = self.all().iter().filter(|(other, _)| *other == key);
+        own.map(|(_, at)| *at).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// This transaction has written a row of a name that may count. The caller sees to it that [`end`] is called.
+pub fn written(kind: Kind, table: pg_sys::Oid, name: &str, at: i64) {
+    let Some((_, key)) = Key::new(kind, table, name) else { return };
+    NOTES.with_borrow_mut(|notes| {
+        let count = notes.count.min(MOST);
+        let known = notes.notes.iter_mut().take(count).find(|(other, _)| *other == key);
+        if let Some((_, first)) = known {
+            *first = at.min(*first);
+        } else {
+            let end = notes.count;
+            if let Some(free) = notes.notes.get_mut(end) {
+                *free = (key, at);
+            }
+            // One too many is remembered.
+            notes.count = (end + 1).min(MOST + 1);
+        }
+    });
+}
+
+/// The transaction ends. Can't fail.
+pub fn end(area: &Area, prepared: bool) {
+    NOTES.with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        if notes.count == 0 {
+            return;
+        }
+        // SAFETY: reads the server's counter. A transaction that is prepared is before it, and counts as under way
+        // until it is over.
+        let barrier = unsafe { pg_sys::ReadNextFullTransactionId().value as u32 };
+        if prepared {
+            area.barrier.store(barrier, Ordering::Relaxed);
+        }
+        let lower = |state: &mut State, at: i64| {
+            state.version = area.next_version();
+            state.bound = state.bound.min(if prepared { FIRST } else { at });
+            if prepared {
+                state.barrier = barrier;
+            }
+        };
+        if notes.count > MOST {
+            area.bounds().iter().for_each(|bound| bound.state(|state| lower(state, FIRST)));
+        }
+        for (key, at) in notes.all() {
+            area.bound(*key).state(|state| {
+                if state.key == *key {
+                    lower(state, *at);
+                }
+            });
+        }
+        notes.count = 0;
+    });
+}

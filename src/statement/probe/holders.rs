@@ -1,0 +1,52 @@
+//! A look for the holders of a named lock.
+
+use super::{Latest, Opened, is_name};
+use crate::statement::Timestamp;
+use pgrx::pg_sys;
+
+/// Columns, by their place in `sql/tables.sql`.
+const ID: i32 = 1;
+const EXPIRES: i32 = 2;
+
+/// Who holds a lock, as far as is committed, and what this transaction has done.
+pub struct Holders {
+    /// Their ends and ids, by id.
+    pub held: Vec<(Timestamp, i64)>,
+    /// No transaction before it was under way.
+    pub xmin: pg_sys::TransactionId,
+}
+
+/// The first so many holders of a lock from an id on, which `from` is asked for, with the oid of the table, before
+/// there is a snapshot. None if a statement has to look.
+pub fn holders(
+    name: &str,
+    now: Timestamp,
+    most: usize,
+    from: impl FnOnce(pg_sys::Oid) -> i64,
+) -> Option<Holders> {
+    let locks = Opened::new(c"locks", c"locks_holders")?;
+    if !locks.is_readable() {
+        return None;
+    }
+    // SAFETY: the relation is open.
+    let from = from(unsafe { (*locks.table).rd_id });
+    let latest = Latest::new();
+    let mut held = Vec::new();
+    locks.first(latest.0, &mut [is_name(1, name), is_from_bigint(2, from)], |row| {
+        let (expires, id) = (row.get(EXPIRES)?, row.get(ID)?);
+        if expires > now {
+            held.push((expires, id));
+        }
+        (held.len() >= most).then_some(())
+    });
+    // SAFETY: the snapshot is registered.
+    Some(Holders { held, xmin: unsafe { (*latest.0).xmin } })
+}
+
+fn is_from_bigint(column: i16, value: i64) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    let from = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
+    // SAFETY: the operator's function is that of a bigint, as is the value.
+    unsafe { pg_sys::ScanKeyInit(&mut key, column, from, pg_sys::F_INT8GE.into(), value.into()) };
+    key
+}

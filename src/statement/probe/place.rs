@@ -1,0 +1,69 @@
+//! A row looked at where this session has seen it last: an index leads to each of its versions that VACUUM may not
+//! take away yet, of a row that is written all the time to thousands.
+
+use super::{Found, LOCK, Latest, is_readable};
+use crate::statement::snapshot_is_fixed;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// Where a version of a row is.
+#[derive(Clone, Copy)]
+pub struct Place {
+    table: u32,
+    at: pg_sys::ItemPointerData,
+}
+
+impl Place {
+    /// Of a table of the extension.
+    pub fn new(table: &CStr, at: pg_sys::ItemPointerData) -> Self {
+        Self { table: oid(table).into(), at }
+    }
+
+    pub fn at(&self) -> pg_sys::ItemPointerData {
+        self.at
+    }
+
+    /// What `take` makes of the row that is there, if nobody has changed it since: it is what it was, or another one
+    /// has taken its place. None also if a statement has to look.
+    pub(super) fn look<T>(
+        &self,
+        table: &CStr,
+        take: impl FnOnce(&Found) -> Option<T>,
+    ) -> Option<T> {
+        let oid = oid(table);
+        if oid == pg_sys::InvalidOid || u32::from(oid) != self.table || snapshot_is_fixed() {
+            return None;
+        }
+        let latest = Latest::new();
+        // SAFETY: the table is open and locked as long as it is used; the place is within it; the slot is given back
+        // (by the server itself after an error), and the row is used before that.
+        unsafe {
+            let table = pg_sys::table_open(oid, LOCK);
+            let blocks =
+                pg_sys::RelationGetNumberOfBlocksInFork(table, pg_sys::ForkNumber::MAIN_FORKNUM);
+            let mut taken = None;
+            if is_readable(table) && block(&self.at) < blocks {
+                let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+                let mut at = self.at;
+                if pg_sys::table_tuple_fetch_row_version(table, &mut at, latest.0, slot) {
+                    taken = take(&Found { table, slot, snapshot: latest.0 });
+                }
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
+            pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+            taken
+        }
+    }
+}
+
+fn oid(table: &CStr) -> pg_sys::Oid {
+    // SAFETY: look-ups in the catalogue caches.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        pg_sys::get_relname_relid(table.as_ptr(), schema)
+    }
+}
+
+fn block(at: &pg_sys::ItemPointerData) -> u32 {
+    u32::from(at.ip_blkid.bi_hi) << 16 | u32::from(at.ip_blkid.bi_lo)
+}
