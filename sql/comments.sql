@@ -416,7 +416,9 @@ COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_ru
 COMMENT ON COLUMN minion.active_slots.task IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is from before the limit was lowered.';
 COMMENT ON COLUMN minion.active_slots.job IS 'The active job that has it; NULL: free.';
-COMMENT ON INDEX minion.active_slots_free IS 'For claims, to find a free one.';
+COMMENT ON COLUMN minion.active_slots.freed IS 'Since when it is free, or was before its job took it.';
+COMMENT ON INDEX minion.active_slots_number IS 'For changes of the limit.';
+COMMENT ON INDEX minion.active_slots_freed IS 'For claims, to find a free one.';
 COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
 
 COMMENT ON TABLE minion.start_slots IS 'Written by minion alone: when each of the starts that a limit allows may be used again.';
@@ -424,6 +426,7 @@ COMMENT ON COLUMN minion.start_slots.queue IS 'The limit, as in minion.limit_rul
 COMMENT ON COLUMN minion.start_slots.task IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.start_slots.number IS 'From 0; one at or above max_starts is from before the limit was lowered.';
 COMMENT ON COLUMN minion.start_slots.free_at IS 'When the next job may start with it.';
+COMMENT ON INDEX minion.start_slots_number IS 'For changes of the limit.';
 COMMENT ON INDEX minion.start_slots_free_at IS 'For claims, to find a free one.';
 
 COMMENT ON VIEW minion.limits IS 'What limit_task() and limit_queue() have limited, and what is in use of it now.';

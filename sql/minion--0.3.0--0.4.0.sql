@@ -421,3 +421,20 @@ COMMENT ON FUNCTION minion.lock_written() IS
 'Trigger: makes a row of a lock known to those who count the holders of its name. Raises 39P01 elsewhere.';
 COMMENT ON TRIGGER locks_written ON minion.locks IS 'Tells those who count holders.';
 COMMENT ON INDEX minion.locks_holders IS 'The holders of a name, those that took it last at the end.';
+
+-- Limits: claims take the place that has been free for longest, and no unique index looks at all versions of a place.
+
+ALTER TABLE minion.active_slots
+    ADD COLUMN freed timestamptz NOT NULL DEFAULT '-infinity',
+    DROP CONSTRAINT active_slots_pkey;
+CREATE INDEX active_slots_number ON minion.active_slots (queue, task, number);
+CREATE INDEX active_slots_freed ON minion.active_slots (queue, task, freed) WHERE job IS NULL;
+DROP INDEX minion.active_slots_free;
+ALTER TABLE minion.active_slots REPLICA IDENTITY FULL;
+ALTER TABLE minion.start_slots DROP CONSTRAINT start_slots_pkey;
+CREATE INDEX start_slots_number ON minion.start_slots (queue, task, number);
+ALTER TABLE minion.start_slots REPLICA IDENTITY FULL;
+COMMENT ON COLUMN minion.active_slots.freed IS 'Since when it is free, or was before its job took it.';
+COMMENT ON INDEX minion.active_slots_number IS 'For changes of the limit.';
+COMMENT ON INDEX minion.active_slots_freed IS 'For claims, to find a free one.';
+COMMENT ON INDEX minion.start_slots_number IS 'For changes of the limit.';

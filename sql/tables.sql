@@ -185,27 +185,35 @@ CREATE TABLE minion.limit_rules (
 -- A claim takes one of these for each limit that its job is under. Claims that have not committed count as
 -- well, and none waits for another. A slot beyond max_active is from before the limit was lowered: while it
 -- is taken, one more of those below has to be free for a job to start.
+-- They change with each claim, and a held snapshot keeps each version: so claims take the place that has been free for
+-- longest, and begin in the index where the first free one was (src/shared/bounds.rs), and there is no unique index,
+-- which would look at all versions of a place to see that none is there twice. Whoever adds a place has the limit alone.
 CREATE TABLE minion.active_slots (
     queue  text COLLATE "C" NOT NULL,
     task   text COLLATE "C" NOT NULL,
     number int NOT NULL,
     job    bigint,
-    CONSTRAINT active_slots_pkey PRIMARY KEY (queue, task, number)
+    freed  timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
-CREATE INDEX active_slots_free ON minion.active_slots (queue, task, number) WHERE job IS NULL;
+CREATE INDEX active_slots_number ON minion.active_slots (queue, task, number);
+CREATE INDEX active_slots_freed ON minion.active_slots (queue, task, freed) WHERE job IS NULL;
 CREATE INDEX active_slots_job ON minion.active_slots (job) WHERE job IS NOT NULL;
+
+-- For publications of all tables: without a key they would refuse what claims do.
+ALTER TABLE minion.active_slots REPLICA IDENTITY FULL;
 
 -- The same for starts: each slot serves one start, and the next one when its time has passed.
 CREATE TABLE minion.start_slots (
     queue   text COLLATE "C" NOT NULL,
     task    text COLLATE "C" NOT NULL,
     number  int NOT NULL,
-    free_at timestamptz NOT NULL DEFAULT '-infinity',
-    CONSTRAINT start_slots_pkey PRIMARY KEY (queue, task, number)
+    free_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
+CREATE INDEX start_slots_number ON minion.start_slots (queue, task, number);
 CREATE INDEX start_slots_free_at ON minion.start_slots (queue, task, free_at);
+ALTER TABLE minion.start_slots REPLICA IDENTITY FULL;
 
 -- The queue's contents are the user's data: pg_dump carries them, ids included.
 SELECT pg_catalog.pg_extension_config_dump('minion.jobs', '');

@@ -7,14 +7,17 @@
 use crate::error::Error;
 use crate::job::argument::{given, name, positive_span};
 use crate::job::{give_places, lock_places_to_write};
+use crate::shared::bounds::{self, Kind};
+use crate::shared::transaction;
 use crate::shared::wake::Pauses;
 use crate::statement::invalidation;
 use crate::statement::lock::{LimitLock, lock_limits, try_lock_limits};
 use crate::statement::value::interval_text;
-use crate::statement::{Param, Session, Statement, as_owner_of_jobs, guarded, params};
+use crate::statement::{Param, Session, Statement, as_owner_of_jobs, guarded, oid_of, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::ffi::CStr;
 use std::time::Duration;
 
 /// How often, and how long at most in between, repair tries to have a limit's places alone.
@@ -54,7 +57,8 @@ macro_rules! add {
                     ON CONFLICT DO NOTHING
                     RETURNING number
                 )
-                SELECT (SELECT pg_catalog.count(*) FROM missing) = (SELECT pg_catalog.count(*) FROM added)"
+                SELECT (SELECT pg_catalog.count(*) FROM missing) = (SELECT pg_catalog.count(*) FROM added),
+                    EXISTS (SELECT FROM added)"
             ),
             &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID],
         )
@@ -212,8 +216,9 @@ impl<'a> Limit<'a> {
     fn set_places(&self, session: &Session) -> Result<(), Error> {
         let (queue, task) = (self.queue, self.task);
         let (active, starts) = (self.max_active.unwrap_or(0), self.max_starts.unwrap_or(0));
-        add(session, &ADD_ACTIVE, params![queue, task, active], "active_slots")?;
-        session.run(&FREE_STALE, params![queue, task, "active"])?;
+        let added = add(session, &ADD_ACTIVE, params![queue, task, active], "active_slots")?;
+        let freed = session.run(&FREE_STALE, params![queue, task, "active"])?.count();
+        look_again(Kind::Active, c"active_slots", (queue, task), added || freed > 0);
         session.run(&REMOVE_FREE, params![queue, task, active])?;
         if self.max_active.is_some() {
             let without: Vec<i64> =
@@ -222,24 +227,36 @@ impl<'a> Limit<'a> {
                 give_places(session, queue, task, active, without)?;
             }
         }
-        add(session, &ADD_STARTS, params![queue, task, starts], "start_slots")?;
+        let mut sooner = add(session, &ADD_STARTS, params![queue, task, starts], "start_slots")?;
         if let Some(per) = self.per {
-            session.run(&SHORTEN, params![queue, task, per])?;
+            sooner |= session.run(&SHORTEN, params![queue, task, per])?.count() > 0;
         }
+        look_again(Kind::Starts, c"start_slots", (queue, task), sooner);
         session.run(&REMOVE_STARTS, params![queue, task, starts, self.per.is_none()])?;
         Ok(())
     }
 }
 
+/// Whether any were missing.
 fn add(
     session: &Session,
     add: &Statement,
     params: &[Param],
     table: &'static str,
-) -> Result<(), Error> {
-    match session.run(add, params)?.get(0, 1) {
-        Some(true) => Ok(()),
+) -> Result<bool, Error> {
+    let rows = session.run(add, params)?;
+    match rows.get(0, 1) {
+        Some(true) => Ok(rows.get(0, 2) == Some(true)),
         _ => Err(Error::Refused { table }),
+    }
+}
+
+/// Has claims look for places wherever they stand, also for those that nobody has told of, and who waits for one if
+/// there are more.
+fn look_again(kind: Kind, table: &CStr, limit: bounds::Name, more: bool) {
+    transaction::bounded(kind, oid_of(table), limit, bounds::FIRST);
+    if more {
+        transaction::limits_changed();
     }
 }
 

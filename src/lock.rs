@@ -58,16 +58,18 @@ fn held(
 ) -> Result<Vec<(Timestamp, i64)>, Error> {
     let mut reading = None;
     let from = |table| {
-        reading = bounds::read(Kind::Locks, table, name);
-        reading.as_ref().map_or(i64::MIN, |reading| reading.bound)
+        reading = bounds::read(Kind::Locks, table, (name, ""));
+        reading.as_ref().map_or(bounds::FIRST, |reading| reading.bound)
     };
     if let Some(holders) = holders(name, now, most, from) {
         if let Some(reading) = reading {
-            let first = holders.held.first().map_or(i64::MAX, |(_, id)| *id);
+            let first = holders.held.first().map_or(bounds::END, |(_, id)| *id);
             reading.raise(first, holders.xmin);
         }
         return Ok(holders.held);
     }
+    // As many as an int can say, or 0 for all.
+    let most = i32::try_from(most).map_or(0, |_| most);
     let rows = session.run_at_most(&HOLDERS, params![name, now], most)?;
     let holder = |row| {
         let column = "is not NULL in this table";
@@ -96,7 +98,7 @@ fn lock_written<'a>(
             && let Ok(Some(id)) = row.get_by_index(ID)
             && let Ok(Some(name)) = row.get_by_index::<&str>(NAME)
         {
-            transaction::lock_written(relation(trigger), name, id);
+            transaction::bounded(Kind::Locks, relation(trigger), (name, ""), id);
         }
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     })

@@ -37,12 +37,23 @@ static LANE_OF_ID: Statement =
 #[derive(Default)]
 pub struct Outcome {
     pub jobs: Vec<Claimed>,
+    /// Where they were, of a call that waits.
+    pub lanes: Vec<Lane>,
     /// There was one that might have been claimed, but for others who were at it.
     pub saw_jobs: bool,
     /// There were some whose time has come, ready or not.
     pub saw_due: bool,
     /// There was one that a limit did not let start.
     pub was_limited: bool,
+    /// When time lets one start.
+    pub limited_until: Option<Timestamp>,
+}
+
+impl Outcome {
+    fn limit(&mut self, reached: &Full) {
+        self.was_limited = true;
+        self.limited_until = self.limited_until.into_iter().chain(reached.until).min();
+    }
 }
 
 /// What a claim may lock besides the jobs that it returns.
@@ -152,7 +163,7 @@ impl Claim<'_> {
         };
         match self.within(&rules, take)? {
             Ok(taken) => outcome.jobs = taken.jobs,
-            Err(_) => outcome.was_limited = true,
+            Err(reached) => outcome.limit(&reached),
         }
         Ok(outcome)
     }
@@ -258,7 +269,7 @@ impl Claim<'_> {
             && self.again
             && let (Some(reading), Some(tracked)) = (due.reading, &self.lanes.tracked)
         {
-            let next = due.lane.next_parked(session, now)?;
+            let next = due.lane.next_by_time(session, now)?;
             tracked.heads.looked_in_vain(&reading, next, begin.elapsed());
         }
         Ok(first.filter(|head| head.position < self.end()))
@@ -323,13 +334,16 @@ impl Claim<'_> {
                 Ok(taken) => taken,
                 Err(reached) => {
                     // The lane is left alone, and others under the same limit.
+                    outcome.limit(&reached);
                     full.push(reached.rule);
-                    outcome.was_limited = true;
                     outcome.saw_jobs |= reached.is_busy;
                     continue;
                 }
             };
             outcome.saw_jobs = true;
+            if self.again && !taken.jobs.is_empty() {
+                outcome.lanes.push(best.lane.clone());
+            }
             outcome.jobs.extend(taken.jobs);
             if outcome.jobs.len() < wanted.max_jobs && taken.rest < end {
                 heads.extend(best.next(session, now, taken.rest, end)?);

@@ -7,7 +7,6 @@ use super::limits::Rules;
 use super::look::{Lanes, Tracked};
 use super::take::Claimed;
 use crate::error::Error;
-use crate::shared::waiters::Why;
 use crate::shared::waiting::Waiting;
 use crate::shared::wake::{self, Pauses};
 use crate::statement::call::{in_transaction_block, is_whole_transaction};
@@ -117,6 +116,11 @@ fn claim_within(
             let jobs = std::mem::take(&mut outcome.jobs);
             Ok((!jobs.is_empty()).then_some(jobs))
         })?;
+        if let Some(place) = &sleeper.place
+            && claimed.is_some()
+        {
+            place.has_taken(&outcome.lanes);
+        }
         if last || claimed.is_some() {
             return Ok(claimed.unwrap_or_default());
         }
@@ -132,13 +136,12 @@ fn claim_within(
 struct Sleeper<'a> {
     lanes: &'a Lanes,
     place: Option<Waiting>,
-    woken: Option<Why>,
     pauses: Pauses,
 }
 
 impl<'a> Sleeper<'a> {
     fn new(lanes: &'a Lanes) -> Self {
-        Self { lanes, place: None, woken: None, pauses: Pauses::new() }
+        Self { lanes, place: None, pauses: Pauses::new() }
     }
 
     /// Sleeps until there may be a job, at most for `left`, after a look that began at `looked` and found none.
@@ -155,17 +158,17 @@ impl<'a> Sleeper<'a> {
         match self.place.take() {
             Some(place) => {
                 self.sleep_until_woken(&place, outcome, looked, left, took);
-                self.woken = place.listen();
+                // What is paused or limited may have changed.
+                if place.listen() {
+                    Rules::doubt();
+                }
                 self.place = Some(place);
             }
             None => wake::sleep(self.pauses.next(left, took)),
         }
         client::must_be_there();
-        // What is paused or limited, and the extension itself, may have changed meanwhile.
+        // And so may the extension itself.
         doubt_version();
-        if self.woken.is_some() {
-            Rules::doubt();
-        }
     }
 
     fn sleep_until_woken(
@@ -180,22 +183,23 @@ impl<'a> Sleeper<'a> {
         /// for us now.
         const SELDOM: Duration = Duration::from_secs(10);
         const NOW_AND_THEN: Duration = Duration::from_secs(1);
-        /// How soon those hear of it whose parents are done that nobody has placed.
-        const BLOCKED: Duration = Duration::from_millis(100);
+        // How soon those hear of it whose parents are done that nobody has placed.
+        let blocked = |took: Duration| (10 * took).clamp(Duration::from_millis(100), NOW_AND_THEN);
         place.set_limited(outcome.was_limited);
         // What we were woken for is somebody's, or not for us.
-        if let Some(why) = self.woken.take() {
-            place.pass_on(why);
-        }
+        place.pass_on();
         let have_jobs = self.lanes.have_jobs(looked);
-        // One who is at a job may give it back without a word.
-        let longest = match have_jobs {
-            Some(_) if !outcome.saw_jobs => {
-                self.pauses = Pauses::new();
-                if have_jobs == Some(true) { NOW_AND_THEN } else { SELDOM }
-            }
-            _ => self.pauses.next(left, took),
+        let longest = if outcome.saw_jobs || have_jobs.is_none() {
+            // One who is at a job may give it back without a word.
+            self.pauses.next(left, took)
+        } else if let Some(Timestamp(until)) = outcome.limited_until {
+            // All who wait for a start look at that time, and those who are too late the less often.
+            let until = u64::try_from(until.saturating_sub(clock().0)).unwrap_or(0);
+            Duration::from_micros(until).max(self.pauses.next(left, took)).min(NOW_AND_THEN)
+        } else {
+            self.pauses = Pauses::new();
+            if have_jobs == Some(true) { NOW_AND_THEN } else { SELDOM }
         };
-        place.sleep(longest.min(left), outcome.saw_due.then_some(BLOCKED), looked);
+        place.sleep(longest.min(left), outcome.saw_due.then(|| blocked(took)), looked);
     }
 }

@@ -381,6 +381,17 @@ static NEXT_PARKED: Statement = Statement::new(
 )
 .in_index_order();
 
+/// Of all jobs, whose children may be anywhere.
+static NEXT_EXPIRY: Statement = Statement::new(
+    "SELECT expires
+    FROM minion.jobs
+    WHERE state = 'inactive' AND expires IS NOT NULL AND expires > $1
+    ORDER BY expires
+    LIMIT 1",
+    &[pg_sys::TIMESTAMPTZOID],
+)
+.in_index_order();
+
 impl Lane {
     /// The parameters of [`STRETCH_TYPES`] for the jobs from one position up to, not including, another.
     pub fn stretch(&self, now: Timestamp, from: Position, to: Position) -> Vec<Param> {
@@ -396,13 +407,15 @@ impl Lane {
     /// When the first parked job is due, INFINITY if none waits for a time.
     pub fn first_parked(&self, session: &Session) -> Result<Timestamp, Error> {
         let rows = session.run(&FIRST_PARKED, params![self.queue.as_str(), self.task.as_str()])?;
-        Ok(parked_until(&rows))
+        Ok(first_time(&rows))
     }
 
-    /// When the first of those is due that are not due yet.
-    pub fn next_parked(&self, session: &Session, now: Timestamp) -> Result<Timestamp, Error> {
+    /// When time may make a job of the lane runnable that is due or parked: the first of those is due that are not yet,
+    /// or a job expires that may be a parent.
+    pub fn next_by_time(&self, session: &Session, now: Timestamp) -> Result<Timestamp, Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
-        Ok(parked_until(&session.run(&NEXT_PARKED, params)?))
+        let due = first_time(&session.run(&NEXT_PARKED, params)?);
+        Ok(due.min(first_time(&session.run(&NEXT_EXPIRY, params![now])?)))
     }
 
     /// The first ready job of a stretch.
@@ -429,10 +442,10 @@ impl Lane {
     }
 }
 
-fn parked_until(rows: &Rows) -> Timestamp {
+fn first_time(rows: &Rows) -> Timestamp {
     match rows.count() {
         0 => Timestamp::INFINITY,
-        _ => rows.get(0, 1).expect("parked_until is not NULL in this index"),
+        _ => rows.get(0, 1).expect("a time is not NULL in these indexes"),
     }
 }
 

@@ -14,7 +14,9 @@
 //! All of this is done as the tables' owner: a worker can't be trusted with its own limit.
 
 use crate::error::Error;
+use crate::shared::bounds::{self, Kind};
 use crate::shared::lane::Lane;
+use crate::shared::transaction;
 use crate::statement::lock::{LimitLock, PlaceLock, Places, lock_limits, lock_to_write};
 use crate::statement::probe::slots::{self, Limited, Slot};
 use crate::statement::{
@@ -35,25 +37,16 @@ static RULES: Statement = Statement::latest(
     &[],
 );
 
+/// A place by where its row is: an index leads to each of its versions that VACUUM may not take away yet. It has just
+/// been seen there, and is ours.
 static TAKE_ACTIVE: Statement = Statement::latest(
-    "UPDATE minion.active_slots
-    SET job = $4
-    WHERE queue = $1 AND task = $2 AND number = $3 AND job IS NULL",
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID],
+    "UPDATE minion.active_slots SET job = $2 WHERE ctid = $1 AND job IS NULL",
+    &[pg_sys::TIDOID, pg_sys::INT8OID],
 );
 
-/// IS TRUE: so that the key is the index to use, and not the one for free places.
 static TAKE_START: Statement = Statement::latest(
-    "UPDATE minion.start_slots
-    SET free_at = $4 + $5
-    WHERE queue = $1 AND task = $2 AND number = $3 AND (free_at <= $4) IS TRUE",
-    &[
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::INT4OID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INTERVALOID,
-    ],
+    "UPDATE minion.start_slots SET free_at = $2 + $3 WHERE ctid = $1 AND free_at <= $2",
+    &[pg_sys::TIDOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
 
 /// A start beyond the limit: the place that is the last to be free is so later. No claim is at it.
@@ -89,6 +82,15 @@ static REMOVE_FAR_BEYOND: Statement = Statement::latest(
 );
 
 static FREE: Statement = Statement::latest(
+    "UPDATE minion.active_slots
+    SET job = NULL, freed = pg_catalog.clock_timestamp()
+    WHERE job = $1
+    RETURNING queue, task, freed, tableoid",
+    &[pg_sys::INT8OID],
+);
+
+/// The same before 0.4.0.
+static FREE_UNDATED: Statement = Statement::latest(
     "UPDATE minion.active_slots SET job = NULL WHERE job = $1",
     &[pg_sys::INT8OID],
 );
@@ -229,8 +231,8 @@ impl Rule {
             lock_places_to_write();
             let limited = Limited { places: Places::Start, queue, task, most, now };
             if let Some(_limit) = LimitLock::together(queue, task)
-                && let Slot::Locked(_places, number) = limited.lock()
-                && session.run(&TAKE_START, params![queue, task, number, now, per])?.count() > 0
+                && let Slot::Locked(_places, place) = lock_place(&limited)
+                && session.run(&TAKE_START, params![place, now, per])?.count() > 0
             {
                 return Ok(());
             }
@@ -242,8 +244,8 @@ impl Rule {
 /// What one job needs to start under its limits, locked for it until this is dropped.
 #[derive(Default)]
 pub struct Slots {
-    active: Vec<(Rc<Rule>, i32)>,
-    start: Vec<(Rc<Rule>, i32, Interval)>,
+    active: Vec<(Rc<Rule>, pg_sys::ItemPointerData)>,
+    start: Vec<(Rc<Rule>, pg_sys::ItemPointerData, Interval)>,
     places: Vec<PlaceLock>,
     limits: Vec<LimitLock>,
 }
@@ -253,6 +255,26 @@ pub struct Full {
     pub rule: Rc<Rule>,
     /// Others are about to start, who may yet leave it.
     pub is_busy: bool,
+    /// When time will let the next one start.
+    pub until: Option<Timestamp>,
+}
+
+/// A free place, looked for where there may be some.
+fn lock_place(limited: &Limited) -> Slot {
+    let kind = match limited.places {
+        Places::Active => Kind::Active,
+        Places::Start => Kind::Starts,
+    };
+    let mut reading = None;
+    let from = |table| {
+        reading = bounds::read(kind, table, (limited.queue, limited.task));
+        reading.as_ref().map_or(bounds::FIRST, |reading| reading.bound)
+    };
+    let (slot, seen) = limited.lock(from);
+    if let (Some(reading), Some(seen)) = (reading, seen) {
+        reading.raise(seen.first.unwrap_or(bounds::END), seen.xmin);
+    }
+    slot
 }
 
 impl Slots {
@@ -263,39 +285,39 @@ impl Slots {
             let mut slots = Self::default();
             for rule in rules {
                 let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
-                let full = |is_busy| Full { rule: rule.clone(), is_busy };
+                let full = |(is_busy, until)| Full { rule: rule.clone(), is_busy, until };
                 // Somebody is changing it.
-                let limit = LimitLock::together(queue, task).ok_or_else(|| full(true))?;
+                let limit = LimitLock::together(queue, task).ok_or_else(|| full((true, None)))?;
                 slots.limits.push(limit);
                 if let Some(most) = rule.max_active {
                     let limited = Limited { places: Places::Active, queue, task, most, now };
-                    let number = slots.keep(limited.lock()).map_err(full)?;
-                    slots.active.push((rule.clone(), number));
+                    let place = slots.keep(lock_place(&limited)).map_err(full)?;
+                    slots.active.push((rule.clone(), place));
                 }
                 if let Some((most, per)) = rule.starts {
                     let limited = Limited { places: Places::Start, queue, task, most, now };
-                    let number = slots.keep(limited.lock()).map_err(full)?;
-                    slots.start.push((rule.clone(), number, per));
+                    let place = slots.keep(lock_place(&limited)).map_err(full)?;
+                    slots.start.push((rule.clone(), place, per));
                 }
                 // Who goes by a limit that was set meanwhile may have looked before those locks were there.
                 let starts = rule.starts.map(|(most, _)| most);
                 if !slots::is_limit(queue, task, rule.max_active, starts) {
-                    return Err(full(true));
+                    return Err(full((true, None)));
                 }
             }
             Ok(slots)
         })
     }
 
-    /// The number of a place that was found, or whether others are at those that there are.
-    fn keep(&mut self, slot: Slot) -> Result<i32, bool> {
+    /// A place that was found, or whether others are at those that there are, and when there will be one.
+    fn keep(&mut self, slot: Slot) -> Result<pg_sys::ItemPointerData, (bool, Option<Timestamp>)> {
         match slot {
-            Slot::Locked(places, number) => {
+            Slot::Locked(places, place) => {
                 self.places.extend(places);
-                Ok(number)
+                Ok(place)
             }
-            Slot::Busy => Err(true),
-            Slot::None => Err(false),
+            Slot::Busy => Err((true, None)),
+            Slot::None(until) => Err((false, until)),
         }
     }
 
@@ -305,16 +327,13 @@ impl Slots {
         let mut active = Vec::new();
         let mut start = Vec::new();
         as_owner_of_jobs(|| {
-            for (rule, number) in &self.active {
-                let params = params![rule.queue.as_str(), rule.task.as_str(), *number, job];
-                if session.run(&TAKE_ACTIVE, params)?.count() == 0 {
+            for (rule, place) in &self.active {
+                if session.run(&TAKE_ACTIVE, params![*place, job])?.count() == 0 {
                     active.push(rule.clone());
                 }
             }
-            for (rule, number, per) in &self.start {
-                let (queue, task) = (rule.queue.as_str(), rule.task.as_str());
-                if session.run(&TAKE_START, params![queue, task, *number, now, *per])?.count() == 0
-                {
+            for (rule, place, per) in &self.start {
+                if session.run(&TAKE_START, params![*place, now, *per])?.count() == 0 {
                     start.push(rule.clone());
                 }
             }
@@ -332,7 +351,20 @@ impl Slots {
 pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
     as_owner_of_jobs(|| {
         let removed = session.run(&REMOVE_FAR_BEYOND, params![job])?.count();
-        Ok(session.run(&FREE, params![job])?.count() + removed > 0)
+        let free = match slots::have_order() {
+            true => &FREE,
+            false => &FREE_UNDATED,
+        };
+        let freed = session.run(free, params![job])?;
+        for row in 0..freed.count() {
+            let column = "is NOT NULL";
+            let (queue, task) =
+                (freed.get(row, 1).expect(column), freed.get(row, 2).expect(column));
+            let Timestamp(at) = freed.get(row, 3).expect(column);
+            let table = freed.get(row, 4).expect(column);
+            transaction::bounded(Kind::Active, table, (queue, task), at);
+        }
+        Ok(freed.count() + removed > 0)
     })
 }
 

@@ -318,6 +318,7 @@ fn jobs_truncated<'a>(
         }
         if invalidation::exist() {
             write(trigger, &CLEAR_ALL_SLOTS, &[])?;
+            transaction::unbounded();
         }
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     })

@@ -1,4 +1,5 @@
-//! Bounds: from which place on an index may have rows of a name that count, such as the holders of a lock.
+//! Bounds: from which place on an index may have rows of a name that count: the holders of a lock, the free places of
+//! a limit.
 //!
 //! Rows that come and go all the time leave entries in the index, which VACUUM may not take away while somebody holds
 //! a snapshot. New ones come at the end; so what looks for them begins where the first was that counted, as claims
@@ -26,16 +27,26 @@ const MOST: usize = 64;
 const VERIFY_MICROS: i64 = 1_000_000;
 
 /// Before every row.
-const FIRST: i64 = i64::MIN;
+pub const FIRST: i64 = i64::MIN;
+
+/// After every row.
+pub const END: i64 = i64::MAX;
 
 /// What a name is of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// By their ids.
+    /// Holders of a lock, by their ids.
     Locks,
+    /// Free places of a limit on active jobs, by when they were given back.
+    Active,
+    /// Places of a limit on starts, by when they are free.
+    Starts,
     /// No name, but all of them: who is to remove what has expired, and when.
     Purge,
 }
+
+/// Of one part or two: limits are of a queue and a task.
+pub type Name<'a> = (&'a str, &'a str);
 
 /// Nobody can choose two names that have the same one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +90,7 @@ impl Area {
 
 impl Key {
     /// None without shared memory.
-    fn new(kind: Kind, table: pg_sys::Oid, name: &str) -> Option<(&'static Area, Self)> {
+    fn new(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<(&'static Area, Self)> {
         let area = SHARED.get()?;
         // SAFETY: a variable of this backend.
         let database = u32::from(unsafe { pg_sys::MyDatabaseId });
@@ -103,7 +114,7 @@ pub struct Reading {
 }
 
 /// None without shared memory. To be called before the snapshot of the look is taken.
-pub fn read(kind: Kind, table: pg_sys::Oid, name: &str) -> Option<Reading> {
+pub fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
     let (area, key) = Key::new(kind, table, name)?;
     let now = clock();
     let next = area.next_version();
@@ -162,12 +173,12 @@ fn is_before(one: u32, other: u32) -> bool {
 
 /// Whether it is for the caller to do something that is to be done once in a while. True without shared memory.
 pub fn elects(kind: Kind) -> bool {
-    read(kind, pg_sys::InvalidOid, "").is_none_or(|reading| reading.verifies)
+    read(kind, pg_sys::InvalidOid, ("", "")).is_none_or(|reading| reading.verifies)
 }
 
 /// What was elected was not done to its end: somebody is to go on at once.
 pub fn elect_again(kind: Kind) {
-    if let Some((area, key)) = Key::new(kind, pg_sys::InvalidOid, "") {
+    if let Some((area, key)) = Key::new(kind, pg_sys::InvalidOid, ("", "")) {
         area.bound(key).state(|state| {
             if state.key == key {
                 state.verify_at = clock();
@@ -197,12 +208,12 @@ impl Notes {
             return FIRST;
         }
         let own = self.all().iter().filter(|(other, _)| *other == key);
-        own.map(|(_, at)| *at).min().unwrap_or(i64::MAX)
+        own.map(|(_, at)| *at).min().unwrap_or(END)
     }
 }
 
 /// This transaction has written a row of a name that may count. The caller sees to it that [`end`] is called.
-pub fn written(kind: Kind, table: pg_sys::Oid, name: &str, at: i64) {
+pub fn written(kind: Kind, table: pg_sys::Oid, name: Name, at: i64) {
     let Some((_, key)) = Key::new(kind, table, name) else { return };
     NOTES.with_borrow_mut(|notes| {
         let count = notes.count.min(MOST);
@@ -218,6 +229,11 @@ pub fn written(kind: Kind, table: pg_sys::Oid, name: &str, at: i64) {
             notes.count = (end + 1).min(MOST + 1);
         }
     });
+}
+
+/// The same for names that nobody knows.
+pub fn forget_all() {
+    NOTES.with_borrow_mut(|notes| notes.count = MOST + 1);
 }
 
 /// The transaction ends. Can't fail.

@@ -14,6 +14,7 @@ use super::area::{Area, Mode, SHARED};
 use super::lane::{Lane, Position};
 use super::slot::{Slot, State, Table, VERIFY_MICROS, Vain};
 use super::transaction;
+use super::waiters::{ANY, wake_for_jobs};
 use crate::statement::{
     Timestamp, clock, has_changed_anything, has_row_security, snapshot_is_fixed,
 };
@@ -264,6 +265,10 @@ impl Heads {
             ready.is_some() || too_late
         });
         slot.heals.fetch_add(healed.into(), Ordering::Relaxed);
+        if healed {
+            let _held = self.area.lanes(Mode::Shared);
+            wake_for_jobs(self.area, reading.slot, 1, ANY);
+        }
         healed
     }
 }
@@ -320,11 +325,20 @@ impl Heads {
     }
 
     /// Whether a claim in some lanes has something to look at that nobody has seen to be in vain: jobs that have
-    /// come due, and what is to be verified.
-    pub fn need_look(&self, queues: &[String], tasks: Option<&[String]>, now: Timestamp) -> bool {
+    /// come due, what is to be verified, and, for whoever should not have heard of it, jobs that have become ready
+    /// `since`.
+    pub(super) fn need_look(
+        &self,
+        queues: &[String],
+        tasks: Option<&[String]>,
+        now: Timestamp,
+        since: u64,
+    ) -> bool {
         let ended = self.ended();
         let needs = |state: &mut State| {
-            state.verify_at <= now || (state.due <= now && !state.is_vain(now, ended))
+            state.verify_at <= now
+                || (state.due <= now && !state.is_vain(now, ended))
+                || (state.bound < Position::END && state.version > since)
         };
         let mut any = false;
         let _held = self.area.lanes(Mode::Shared);

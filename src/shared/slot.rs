@@ -149,9 +149,9 @@ pub struct Vain {
     due_version: u64,
     /// How many parents had ended by then.
     ended: u64,
-    /// When the next parked job is due.
+    /// When time may make one of them runnable: another is due, or a parent expires.
     next: Timestamp,
-    /// Not before this, whatever has ended, and after that at the latest: a look costs what it costs.
+    /// Not before this, whatever has happened, and after that at the latest: a look costs what it costs.
     soonest: Timestamp,
     latest: Timestamp,
 }
@@ -168,13 +168,14 @@ impl Vain {
     /// A look that began with these, and took so long until now.
     pub fn new(due_version: u64, ended: u64, next: Timestamp, took: Duration) -> Self {
         const LONGEST_MICROS: i64 = 10_000_000;
+        const SOON_MICROS: i64 = 400_000;
         let now = clock().0;
         let took = i64::try_from(took.as_micros()).unwrap_or(LONGEST_MICROS);
         Self {
             due_version,
             ended,
             next,
-            soonest: Timestamp(now + (10 * took).min(LONGEST_MICROS)),
+            soonest: Timestamp(now + (10 * took).min(SOON_MICROS)),
             latest: Timestamp(now + (100 * took).min(LONGEST_MICROS)),
         }
     }

@@ -166,11 +166,19 @@ pub fn parent_changed() {
     }
 }
 
-/// A row of a lock is there that may count as a holder.
-pub fn lock_written(relation: pg_sys::Oid, name: &str, id: i64) {
+/// A row is there that may count, and may stand before the bound of its name.
+pub fn bounded(kind: bounds::Kind, relation: pg_sys::Oid, name: bounds::Name, at: i64) {
     if SHARED.get().is_some() {
         register();
-        bounds::written(bounds::Kind::Locks, relation, name, id);
+        bounds::written(kind, relation, name, at);
+    }
+}
+
+/// The same for rows of any name.
+pub fn unbounded() {
+    if SHARED.get().is_some() {
+        register();
+        bounds::forget_all();
     }
 }
 
@@ -301,6 +309,9 @@ fn make_known(area: &'static Area, slot: &Slot, note: &Note) {
     if !is_due && note.due < Timestamp::INFINITY {
         waiters::wake_keeper(area, note.slot, note.due);
     }
+    if note.untracked_lane {
+        waiters::wake_for_queue(area, note.slot);
+    }
     if note.made_room > 0 {
         waiters::wake_for_room(area, note.slot, note.made_room, waiters::ANY);
     }
@@ -318,6 +329,11 @@ extern "C-unwind" fn at_end_of_sub(
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             // What a guard of ours has undone is not to be tried by everybody in turn.
             let area = SHARED.get().filter(|_| !is_in_guard());
+            if let Some(area) = area
+                && changes::are_lost()
+            {
+                waiters::wake_all(area, own_database());
+            }
             // The transaction pins the slots.
             changes::undo(own, |at, jobs| {
                 if let Some(area) = area {

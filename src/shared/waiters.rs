@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use std::cell::UnsafeCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeBounds;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 /// More names than this, and a waiter is woken for any.
 const NAMES: usize = 8;
@@ -26,6 +26,8 @@ pub struct Waiter {
     is_limited: AtomicBool,
     /// When it wakes by itself for the lanes that it keeps.
     until: AtomicI64,
+    /// The slot of a lane, plus one, that it is to keep from now on; 0: of none.
+    keep: AtomicU32,
     latch: AtomicPtr<pg_sys::Latch>,
     wants: UnsafeCell<Wants>,
 }
@@ -41,8 +43,6 @@ const WAITING: u64 = 1;
 pub enum Why {
     /// The lane has a job that may be claimed.
     Job(u32),
-    /// It has one that will be due earlier than anybody is going to look.
-    Due(u32),
     /// A job of this lane has made room under the limits that it is under.
     Room(u32),
     /// The end of a job, or what is paused or limited has changed.
@@ -53,9 +53,8 @@ impl Why {
     fn to_state(self) -> u64 {
         let (kind, at) = match self {
             Self::Job(at) => (2, at),
-            Self::Due(at) => (3, at),
-            Self::Room(at) => (4, at),
-            Self::Other => (5, 0),
+            Self::Room(at) => (3, at),
+            Self::Other => (4, 0),
         };
         u64::from(at) << 8 | kind
     }
@@ -65,12 +64,17 @@ impl Why {
         let at = (state >> 8) as u32;
         match state & 0xff {
             2 => Some(Self::Job(at)),
-            3 => Some(Self::Due(at)),
-            4 => Some(Self::Room(at)),
-            5 => Some(Self::Other),
+            3 => Some(Self::Room(at)),
+            4 => Some(Self::Other),
             _ => None,
         }
     }
+}
+
+/// What a waiter has been asked to keep.
+pub(super) enum Asked {
+    Lane(u32),
+    Several,
 }
 
 pub(super) struct Wants {
@@ -119,15 +123,21 @@ fn hashed(name: &[u8]) -> u64 {
 
 impl Waiter {
     /// Begins to wait. To be called under the exclusive lock of the waiting room, by the backend itself.
-    pub(super) fn begin(&self, wants: Wants) {
+    /// False if it waits already: a trigger may wait in the middle of a call that does.
+    pub(super) fn begin(&self, wants: Wants) -> bool {
+        if self.is_here() {
+            return false;
+        }
         // SAFETY: under the exclusive lock; MyLatch is this backend's latch.
         unsafe {
             *self.wants.get() = wants;
             self.latch.store(pg_sys::MyLatch, Ordering::Relaxed);
         }
         self.until.store(i64::MAX, Ordering::Relaxed);
+        self.keep.store(0, Ordering::Relaxed);
         self.is_limited.store(true, Ordering::Relaxed);
         self.state.store(WAITING, Ordering::SeqCst);
+        true
     }
 
     /// Under the exclusive lock of the waiting room. Why it was woken and has not heard of it yet; None if it
@@ -138,6 +148,29 @@ impl Waiter {
         (was != FREE).then(|| Why::of_state(was))
     }
 
+    /// A lane that it has been asked to keep, and does not know of yet.
+    pub(super) fn take_kept(&self) -> Option<Asked> {
+        match self.keep.swap(0, Ordering::SeqCst) {
+            0 => None,
+            u32::MAX => Some(Asked::Several),
+            at => Some(Asked::Lane(at - 1)),
+        }
+    }
+
+    /// Asks it to keep a lane. True if it will.
+    fn keep(&self, at: u32) -> bool {
+        if !self.is_waiting() {
+            return false;
+        }
+        let before = self.keep.swap(at + 1, Ordering::SeqCst);
+        if before != 0 && before != at + 1 {
+            self.keep.store(u32::MAX, Ordering::SeqCst);
+        }
+        // SAFETY: see `wake`.
+        unsafe { pg_sys::SetLatch(self.latch.load(Ordering::Relaxed)) };
+        true
+    }
+
     /// Why it was woken since it was last asked.
     pub(super) fn listen(&self) -> Option<Why> {
         self.is_limited.store(true, Ordering::Relaxed);
@@ -146,8 +179,8 @@ impl Waiter {
         Why::of_state(was)
     }
 
-    pub(super) fn is_woken(&self) -> Option<Why> {
-        Why::of_state(self.state.load(Ordering::SeqCst))
+    pub(super) fn is_woken(&self) -> bool {
+        Why::of_state(self.state.load(Ordering::SeqCst)).is_some()
     }
 
     /// Says whether room under a limit is of any use to it.
@@ -261,7 +294,7 @@ pub fn wake_keeper(area: &Area, at: u32, due: Timestamp) {
     let lane = Sought::new(slot);
     let _held = area.waiting_room(Mode::Shared);
     if !is_kept_until(area, slot, lane, due) {
-        area.waiters().iter().any(|waiter| lane.by(waiter) && waiter.wake(Why::Due(at)));
+        area.waiters().iter().any(|waiter| lane.by(waiter) && waiter.keep(at));
     }
 }
 
@@ -288,6 +321,19 @@ pub fn wake_for_ended(area: &Area, table: Table, jobs: &[i64], many: bool) {
         let wants = waiter.wants();
         let ended = wants.job.is_some_and(|job| many || jobs.contains(&job));
         if ended && wants.table == table {
+            waiter.wake(Why::Other);
+        }
+    }
+}
+
+/// Those who want any lane of a queue, which is meant by its own slot: it has got one that is not known.
+pub fn wake_for_queue(area: &Area, at: u32) {
+    let Some(slot) = area.slots().get(at as usize).filter(|_| anybody(area)) else { return };
+    let queue = Sought::new(slot);
+    let _held = area.waiting_room(Mode::Shared);
+    for waiter in area.waiters() {
+        let wants = waiter.wants();
+        if wants.table == queue.table && wants.queues.take(queue.queue) {
             waiter.wake(Why::Other);
         }
     }

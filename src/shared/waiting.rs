@@ -6,10 +6,11 @@
 
 use super::area::{Area, Mode, SHARED};
 use super::heads::Heads;
-use super::lane::Position;
+use super::lane::{Lane, Position};
 use super::slot::Slot;
 use super::waiters::{
-    ANY, Names, Waiter, Wants, Why, is_kept, wake_for_jobs, wake_for_room, wake_keeper,
+    ANY, Asked, Names, Waiter, Wants, Why, is_kept, wake_all, wake_for_jobs, wake_for_room,
+    wake_keeper,
 };
 use super::wake;
 use crate::statement::{Timestamp, client, clock};
@@ -33,6 +34,8 @@ struct Kept {
 
 thread_local! {
     static KEPT: RefCell<Kept> = const { RefCell::new(Kept { slots: [0; MOST_KEPT], count: 0 }) };
+    /// What this backend was woken for, and has not seen to yet.
+    static HEARD: Cell<Option<Why>> = const { Cell::new(None) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -54,6 +57,8 @@ impl Kept {
 pub struct Waiting {
     heads: Heads,
     at: usize,
+    /// When it was last asked what it was woken for, as shared memory counts.
+    listened: Cell<u64>,
     /// Of no lane, for the end of a job.
     queues: Vec<String>,
     tasks: Option<Vec<String>>,
@@ -87,22 +92,29 @@ impl Waiting {
         let (queue_names, task_names) = (Names::new(Some(&queues)), Names::new(tasks.as_deref()));
         let wants = Wants { table: heads.table, job, queues: queue_names, tasks: task_names };
         let _held = heads.area().waiting_room(Mode::Exclusive);
+        if !waiter.begin(wants) {
+            return None;
+        }
         if job.is_some() {
             heads.area().waiting_for_jobs.fetch_add(1, Ordering::SeqCst);
         }
-        waiter.begin(wants);
         heads.area().waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        Some(Self { heads, at, queues, tasks })
+        Some(Self { heads, at, listened: Cell::new(0), queues, tasks })
     }
 
     fn waiter(&self) -> &'static Waiter {
         &self.heads.area().waiters()[self.at]
     }
 
-    /// To be called before each look for a job, so that what comes after it is heard of. Why we were woken since.
-    pub fn listen(&self) -> Option<Why> {
-        self.waiter().listen()
+    /// To be called before each look for a job, so that what comes after it is heard of. Whether we were woken since.
+    pub fn listen(&self) -> bool {
+        self.listened.set(self.heads.area().versions.load(Ordering::SeqCst));
+        let why = self.waiter().listen();
+        if why.is_some() {
+            HEARD.set(why);
+        }
+        why.is_some()
     }
 
     /// What the look has shown: room under a limit is, or is not, what this waits for.
@@ -110,9 +122,29 @@ impl Waiting {
         self.waiter().set_limited(is_limited);
     }
 
-    /// Wakes another one for what we were woken for in vain. Only forward: it comes to an end.
-    pub fn pass_on(&self, why: Why) {
-        pass_on(self.heads, why, self.at + 1..);
+    /// Jobs of some lanes were taken: what we were woken for, if it was one of these.
+    pub fn has_taken(&self, lanes: &[Lane]) {
+        let is_it = match HEARD.get() {
+            Some(Why::Job(at)) => {
+                let _lanes = self.heads.area().lanes(Mode::Shared);
+                let slot = self.heads.slot(at);
+                lanes.iter().any(|lane| {
+                    lane.queue.as_bytes() == slot.queue() && lane.task.as_bytes() == slot.task()
+                })
+            }
+            // Room under a limit: whoever is under it too looks now and then.
+            _ => true,
+        };
+        if is_it {
+            HEARD.set(None);
+        }
+    }
+
+    /// The look was in vain: wakes another one for what we were woken for. Only forward: it comes to an end.
+    pub fn pass_on(&self) {
+        if let Some(why) = HEARD.take() {
+            pass_on(self.heads, why, self.at + 1..);
+        }
     }
 
     /// Sleeps, at most for `longest`, until a job comes, or is due, that was not there or not due at `looked`, and,
@@ -124,14 +156,14 @@ impl Waiting {
         let mut look_at = Timestamp(clock().0 + micros(tick.unwrap_or(TICK)));
         let mut ask_at = Timestamp(clock().0 + micros(TICK));
         loop {
+            let has_come = match self.waiter().take_kept() {
+                Some(Asked::Lane(at)) => self.is_due(at),
+                Some(Asked::Several) => true,
+                None => false,
+            };
             let due = self.keep_time(looked);
-            match self.waiter().is_woken() {
-                Some(Why::Due(at)) if !self.is_due(at) => {
-                    self.waiter().listen();
-                    continue;
-                }
-                Some(_) => break,
-                None => {}
+            if has_come || self.waiter().is_woken() {
+                break;
             }
             let until = end.0.min(due.0).min(look_at.0).min(ask_at.0);
             let left = u64::try_from(until.saturating_sub(clock().0)).unwrap_or(0);
@@ -151,7 +183,8 @@ impl Waiting {
             }
             if look_at <= now {
                 let (queues, tasks) = (&self.queues, self.tasks.as_deref());
-                if !queues.is_empty() && self.heads.need_look(queues, tasks, now) {
+                let since = self.listened.get();
+                if !queues.is_empty() && self.heads.need_look(queues, tasks, now, since) {
                     break;
                 }
                 look_at = Timestamp(now.0 + micros(tick.unwrap_or(TICK)));
@@ -160,7 +193,7 @@ impl Waiting {
         self.waiter().set_until(Timestamp::INFINITY);
     }
 
-    /// The lane that we have been woken for may have a due job: it does not, if all that has been said is when.
+    /// Whether a lane that we have been asked to keep may have a due job already, as one that nobody has looked at.
     fn is_due(&self, at: u32) -> bool {
         let slot = self.heads.slot(at);
         slot.state(|state| state.due) <= clock()
@@ -185,6 +218,8 @@ impl Waiting {
                     slot.keeper.store(own, Ordering::SeqCst);
                     kept.add(at);
                     first = first.min(due);
+                } else if is_own {
+                    slot.keeper.store(0, Ordering::SeqCst);
                 }
             });
         });
@@ -192,13 +227,12 @@ impl Waiting {
         first
     }
 
-    /// Of the lanes that we keep and that have come due, the first is ours to look at, and others hear of the
-    /// others.
+    /// Of the lanes that we keep some have come due: the first of those who want them hear of that.
     fn tell_of_due(&self, now: Timestamp) {
         let area = self.heads.area();
         let _lanes = area.lanes(Mode::Shared);
         for_kept(area, self.at, |at, slot| {
-            if slot.state(|state| state.due) <= now && !self.waiter().wake(Why::Job(at)) {
+            if slot.state(|state| state.due) <= now {
                 wake_for_jobs(area, at, 1, ANY);
             }
         });
@@ -238,7 +272,7 @@ fn for_kept(area: &'static Area, place: usize, mut each: impl FnMut(u32, &Slot))
 fn pass_on(heads: Heads, why: Why, places: impl RangeBounds<usize>) {
     let area = heads.area();
     let _lanes = area.lanes(Mode::Shared);
-    let (Why::Job(at) | Why::Due(at) | Why::Room(at)) = why else { return };
+    let (Why::Job(at) | Why::Room(at)) = why else { return };
     let Some(slot) = area.used_slots().get(at as usize).filter(|slot| slot.is_in_use()) else {
         return;
     };
@@ -246,7 +280,6 @@ fn pass_on(heads: Heads, why: Why, places: impl RangeBounds<usize>) {
     match why {
         Why::Room(at) => wake_for_room(area, at, 1, places),
         _ if bound < Position::END || due <= clock() => wake_for_jobs(area, at, 1, places),
-        _ if due < Timestamp::INFINITY => wake_keeper(area, at, due),
         _ => {}
     }
 }
@@ -262,18 +295,31 @@ fn leave(area: &'static Area, at: usize) {
         }
         (woken, own.wants().table)
     };
-    // Somebody has to take what we were woken for, and to keep what we have kept.
-    if let Some(why) = woken {
+    // Somebody has to see to what we were woken for, whether we have heard of it or not, and to keep what we keep.
+    // (What we have taken is not there any more.)
+    for why in [HEARD.take(), woken].into_iter().flatten() {
         pass_on(Heads { area, table }, why, ANY);
     }
+    let asked = own.take_kept();
     let _lanes = area.lanes(Mode::Shared);
-    for_kept(area, at, |at, slot| {
-        slot.keeper.store(0, Ordering::SeqCst);
+    let hand_on = |at: u32, slot: &Slot| {
         let due = slot.state(|state| state.due);
         if due < Timestamp::INFINITY {
             wake_keeper(area, at, due);
         }
+    };
+    for_kept(area, at, |at, slot| {
+        slot.keeper.store(0, Ordering::SeqCst);
+        hand_on(at, slot);
     });
+    match asked {
+        None => {}
+        Some(Asked::Lane(at)) => {
+            let slot = area.used_slots().get(at as usize);
+            slot.filter(|slot| slot.is_in_use()).into_iter().for_each(|slot| hand_on(at, slot));
+        }
+        Some(Asked::Several) => wake_all(area, table.database),
+    }
     KEPT.with(|kept| {
         if let Ok(mut kept) = kept.try_borrow_mut() {
             kept.count = 0;

@@ -365,6 +365,15 @@ pub fn has_row_security(relation: u32) -> bool {
     unsafe { pg_sys::check_enable_rls(relation.into(), pg_sys::InvalidOid, true) == ENABLED }
 }
 
+/// A table or an index of the extension; InvalidOid if there is none of this name.
+pub fn oid_of(relation: &CStr) -> pg_sys::Oid {
+    // SAFETY: look-ups in the catalogue caches.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
+        pg_sys::get_relname_relid(relation.as_ptr(), schema)
+    }
+}
+
 /// The name of a database of the cluster, unless it was dropped.
 pub fn database_name(oid: u32) -> Option<String> {
     // SAFETY: a look-up in the catalogue caches; the name is a copy of the server's.

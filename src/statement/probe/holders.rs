@@ -1,6 +1,6 @@
 //! A look for the holders of a named lock.
 
-use super::{Latest, Opened, is_name};
+use super::{Latest, Opened, is_from_bigint, is_name};
 use crate::statement::Timestamp;
 use pgrx::pg_sys;
 
@@ -32,21 +32,17 @@ pub fn holders(
     let from = from(unsafe { (*locks.table).rd_id });
     let latest = Latest::new();
     let mut held = Vec::new();
-    locks.first(latest.0, &mut [is_name(1, name), is_from_bigint(2, from)], |row| {
-        let (expires, id) = (row.get(EXPIRES)?, row.get(ID)?);
-        if expires > now {
-            held.push((expires, id));
-        }
-        (held.len() >= most).then_some(())
-    });
+    locks.first(
+        latest.0,
+        &mut [is_name(1, name), is_from_bigint(2, from, pg_sys::F_INT8GE)],
+        |row| {
+            let (expires, id) = (row.get(EXPIRES)?, row.get(ID)?);
+            if expires > now {
+                held.push((expires, id));
+            }
+            (held.len() >= most).then_some(())
+        },
+    );
     // SAFETY: the snapshot is registered.
     Some(Holders { held, xmin: unsafe { (*latest.0).xmin } })
-}
-
-fn is_from_bigint(column: i16, value: i64) -> pg_sys::ScanKeyData {
-    let mut key = pg_sys::ScanKeyData::default();
-    let from = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
-    // SAFETY: the operator's function is that of a bigint, as is the value.
-    unsafe { pg_sys::ScanKeyInit(&mut key, column, from, pg_sys::F_INT8GE.into(), value.into()) };
-    key
 }

@@ -124,6 +124,12 @@ impl Found {
         }
     }
 
+    /// Where it is.
+    fn place(&self) -> pg_sys::ItemPointerData {
+        // SAFETY: the slot has a row of a table.
+        unsafe { (*self.slot).tts_tid }
+    }
+
     /// Whether nobody has changed it since the snapshot, or is about to. Rows that are locked count as well.
     fn is_untouched(&self) -> bool {
         let mut dirty = dirty_snapshot();
@@ -343,6 +349,15 @@ fn is_from(column: i16, value: i32) -> pg_sys::ScanKeyData {
     let from = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
     // SAFETY: the operator's function is that of an int, as is the value.
     unsafe { pg_sys::ScanKeyInit(&mut key, column, from, pg_sys::F_INT4GE.into(), value.into()) };
+    key
+}
+
+/// For a bigint column of an index, or one of a type that is stored and ordered as one.
+fn is_from_bigint(column: i16, value: i64, at_least: u32) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    let from = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
+    // SAFETY: the caller says which operator's function is that of the column.
+    unsafe { pg_sys::ScanKeyInit(&mut key, column, from, at_least.into(), value.into()) };
     key
 }
 

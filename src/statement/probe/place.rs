@@ -2,7 +2,7 @@
 //! take away yet, of a row that is written all the time to thousands.
 
 use super::{Found, LOCK, Latest, is_readable};
-use crate::statement::snapshot_is_fixed;
+use crate::statement::{oid_of, snapshot_is_fixed};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -16,7 +16,7 @@ pub struct Place {
 impl Place {
     /// Of a table of the extension.
     pub fn new(table: &CStr, at: pg_sys::ItemPointerData) -> Self {
-        Self { table: oid(table).into(), at }
+        Self { table: oid_of(table).into(), at }
     }
 
     pub fn at(&self) -> pg_sys::ItemPointerData {
@@ -30,7 +30,7 @@ impl Place {
         table: &CStr,
         take: impl FnOnce(&Found) -> Option<T>,
     ) -> Option<T> {
-        let oid = oid(table);
+        let oid = oid_of(table);
         if oid == pg_sys::InvalidOid || u32::from(oid) != self.table || snapshot_is_fixed() {
             return None;
         }
@@ -53,14 +53,6 @@ impl Place {
             pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
             taken
         }
-    }
-}
-
-fn oid(table: &CStr) -> pg_sys::Oid {
-    // SAFETY: look-ups in the catalogue caches.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        pg_sys::get_relname_relid(table.as_ptr(), schema)
     }
 }
 

@@ -6,26 +6,36 @@
 //! Places beyond a limit that are taken, as after it was lowered, count against the free ones below it. There
 //! come to be no more of them while a claim has the limit's lock, so it counts them first.
 
-use super::{Found, Latest, Opened, dirty_snapshot, is_bigint, is_from, is_name};
+use super::{Found, Latest, Opened, dirty_snapshot, is_bigint, is_from, is_from_bigint, is_name};
 use crate::statement::lock::{PlaceLock, Places, lock_to_write};
-use crate::statement::{Timestamp, invalidation};
+use crate::statement::{Timestamp, invalidation, oid_of};
 use pgrx::pg_sys;
 use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// What a look for a free place came to.
 pub enum Slot {
-    /// It is ours to take as long as we have these locks, and has this number.
-    Locked(Vec<PlaceLock>, i32),
+    /// It is ours to take as long as we have these locks, and its row is there.
+    Locked(Vec<PlaceLock>, pg_sys::ItemPointerData),
     /// There are free ones, but others are at them, who may yet leave them free.
     Busy,
-    None,
+    /// And when there may be one, if time alone will free it.
+    None(Option<Timestamp>),
+}
+
+/// What a look for a free place has seen of all that are committed.
+pub struct Seen {
+    /// Where the first one stands in the index, if there is any.
+    pub first: Option<i64>,
+    /// No transaction before it was under way.
+    pub xmin: pg_sys::TransactionId,
 }
 
 /// Columns of both tables of places, by their place in `sql/tables.sql`.
 const NUMBER: i32 = 3;
 const JOB: i32 = 4;
 const FREE_AT: i32 = 4;
+const FREED: i32 = 5;
 
 /// Whether a job has a place of a limit, or had, or is about to: false is certain.
 pub fn may_have_slot(job: i64) -> bool {
@@ -36,6 +46,11 @@ pub fn may_have_slot(job: i64) -> bool {
     };
     let any = &raw mut pg_sys::SnapshotAnyData;
     slots.first(any, &mut [is_bigint(job)], |_| Some(())).is_some()
+}
+
+/// Whether free places are in the order in which they were given back, as they are from 0.4.0 on.
+pub fn have_order() -> bool {
+    oid_of(c"active_slots_freed") != pg_sys::InvalidOid
 }
 
 /// Whether a limit is what a claim takes it for: how many jobs may be active, and start.
@@ -60,31 +75,39 @@ pub struct Limited<'a> {
 }
 
 impl Limited<'_> {
-    /// A free place, if there are more below the limit than are taken beyond it. Of starts it is the one that
-    /// has been free for longest.
-    pub fn lock(&self) -> Slot {
-        let Some((beyond, mut busy)) = self.taken_beyond() else { return Slot::None };
-        let none = |busy| if busy { Slot::Busy } else { Slot::None };
+    /// A free place, if there are more below the limit than are taken beyond it. It is the one that has been free for
+    /// longest. `from` is asked for where in the index the first may be, with the oid of the table, before there is a
+    /// snapshot.
+    pub fn lock(&self, from: impl FnOnce(pg_sys::Oid) -> i64) -> (Slot, Option<Seen>) {
+        let Some((beyond, mut busy)) = self.taken_beyond() else { return (Slot::None(None), None) };
+        let none = |busy, until| if busy { Slot::Busy } else { Slot::None(until) };
         if beyond >= self.most {
-            return none(busy);
+            return (none(busy, None), None);
         }
         let mut locks = Vec::new();
         if beyond > 0 {
             // Two must not count on the same free places.
             let Some(lock) = PlaceLock::of_all(self.places, self.queue, self.task) else {
-                return Slot::Busy;
+                return (Slot::Busy, None);
             };
             locks.push(lock);
         }
-        let index = match self.places {
-            Places::Active => c"active_slots_free",
-            Places::Start => c"start_slots_free_at",
-        };
-        let Some(slots) = Opened::new(self.table(), index) else { return Slot::None };
+        let Some((slots, in_order)) = self.free_ones() else { return (Slot::None(None), None) };
+        // SAFETY: the relation is open.
+        let from = from(unsafe { (*slots.table).rd_id });
+        let [queue, task] = self.keys();
+        let mut keys = [queue, task, is_from_bigint(3, from, pg_sys::F_TIMESTAMPTZ_GE)];
+        let count = if in_order { 3 } else { 2 };
         let latest = Latest::new();
+        // SAFETY: the snapshot is registered.
+        let mut seen = Seen { first: None, xmin: unsafe { (*latest.0).xmin } };
+        let mut until = None;
         let mut to_spare = beyond;
-        let found = slots.first(latest.0, &mut self.keys(), |slot| {
+        let found = slots.first(latest.0, &mut keys[..count], |slot| {
+            let at: Option<i64> = slot.get(self.free_since());
+            seen.first = seen.first.or(at.filter(|_| in_order));
             if !self.is_free(slot) {
+                until = slot.get(FREE_AT);
                 return Some(None);
             }
             let number = slot.get(NUMBER).filter(|number| *number < self.most)?;
@@ -92,21 +115,46 @@ impl Limited<'_> {
             busy |= lock.is_none();
             let lock = lock?;
             to_spare -= 1;
-            (to_spare < 0).then_some(Some((lock, number)))
+            (to_spare < 0).then_some(Some((lock, slot.place())))
         });
-        let Some((lock, number)) = found.flatten() else { return none(busy) };
+        let seen = in_order.then_some(seen);
+        let Some((lock, place)) = found.flatten() else { return (none(busy, until), seen) };
         locks.push(lock);
-        Slot::Locked(locks, number)
+        (Slot::Locked(locks, place), seen)
+    }
+
+    /// The index of the free places, those that have been free for longest first. False if it is not in that order, as
+    /// before 0.4.0.
+    fn free_ones(&self) -> Option<(Opened, bool)> {
+        match self.places {
+            Places::Active => match Opened::new(self.table(), c"active_slots_freed") {
+                Some(slots) => Some((slots, true)),
+                None => Some((Opened::new(self.table(), c"active_slots_free")?, false)),
+            },
+            Places::Start => Some((Opened::new(self.table(), c"start_slots_free_at")?, true)),
+        }
+    }
+
+    /// The index of all places; before 0.4.0 it was that of the primary key.
+    fn all_ones(&self) -> Option<Opened> {
+        let (index, before) = match self.places {
+            Places::Active => (c"active_slots_number", c"active_slots_pkey"),
+            Places::Start => (c"start_slots_number", c"start_slots_pkey"),
+        };
+        Opened::new(self.table(), index).or_else(|| Opened::new(self.table(), before))
+    }
+
+    fn free_since(&self) -> i32 {
+        match self.places {
+            Places::Active => FREED,
+            Places::Start => FREE_AT,
+        }
     }
 
     /// How many places beyond the limit are taken, or may be, up to as many as there are below it. And whether
     /// others are at free ones, who may yet leave them free.
     fn taken_beyond(&self) -> Option<(i32, bool)> {
-        let index = match self.places {
-            Places::Active => c"active_slots_pkey",
-            Places::Start => c"start_slots_pkey",
-        };
-        let slots = Opened::new(self.table(), index)?;
+        let slots = self.all_ones()?;
         let [queue, task] = self.keys();
         let mut keys = [queue, task, is_from(3, self.most)];
         let mut taken = HashSet::new();

@@ -73,17 +73,15 @@ fn a_heartbeat_right_after_another_writes_nothing_and_a_changed_one_does() {
     let mut client = database.connect();
     client.register();
     let version = "SELECT xmin::text || ctid::text FROM minion.workers";
-    let mut beat = |client: &mut Client, call: &str| -> String {
-        run(client, call);
+    let beat = |client: &mut Client| -> String {
+        run(client, "SELECT minion.register_worker(1)");
         client.one(version, &[])
     };
     // How fast two calls follow each other is not for us to say.
-    let same = |client: &mut Client| beat(client, "SELECT minion.register_worker(1)");
-    let mut same = same;
     until("two heartbeats that follow each other closely are one", || {
-        same(&mut client) == same(&mut client)
+        beat(&mut client) == beat(&mut client)
     });
-    let before = same(&mut client);
+    let before = beat(&mut client);
     let status = "SELECT minion.register_worker(1, status => '{\"busy\": true}')";
     run(&mut client, status);
     assert_ne!(client.one::<String>(version, &[]), before);
