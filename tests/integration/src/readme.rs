@@ -10,8 +10,22 @@ use std::{env, fs};
 
 /// Beside the README's code. What a job does is said in a table, for whoever wants to look.
 const TASKS: &str = r#"
-import os, sys, time
-import readme
+import functools, os, sys, time
+import psycopg, readme
+
+class Connection(psycopg.Connection):
+    """Loses, once, the answer to the statement that it is told to."""
+    losing = os.environ["LOSING"]
+
+    def execute(self, query, *values):
+        cursor = super().execute(query, *values)
+        if Connection.losing and Connection.losing in query and cursor.rowcount:
+            Connection.losing = None
+            self.close()
+            raise psycopg.OperationalError("the answer got lost")
+        return cursor
+
+readme.connect = functools.partial(Connection.connect, **readme.connect.keywords)
 
 def ran(name):
     with readme.connect() as db:
@@ -144,8 +158,8 @@ impl Queue {
         Self { client, database, workers_started: 0 }
     }
 
-    /// One that need not be there yet.
-    pub fn spawn_worker(&mut self) -> Worker {
+    /// One that need not be there yet, and loses the answer to a statement with that word in it.
+    fn spawn_worker_losing(&mut self, word: &str) -> Worker {
         self.workers_started += 1;
         let name = format!("{}_{}", self.database.name, self.workers_started);
         let log = env::temp_dir().join(format!("minion_{name}.log"));
@@ -154,6 +168,7 @@ impl Queue {
             .env("PGDATABASE", &self.database.name)
             .env("PGOPTIONS", "-c minion.backoff_base=0")
             .env("PGAPPNAME", "readme")
+            .env("LOSING", word)
             .stdin(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
@@ -161,8 +176,18 @@ impl Queue {
         Worker { process, log }
     }
 
+    /// One that need not be there yet.
+    pub fn spawn_worker(&mut self) -> Worker {
+        self.spawn_worker_losing("")
+    }
+
     pub fn start_worker(&mut self) -> Worker {
-        let mut worker = self.spawn_worker();
+        self.start_worker_losing("")
+    }
+
+    /// It loses, once, the answer to a statement with that word in it.
+    pub fn start_worker_losing(&mut self, word: &str) -> Worker {
+        let mut worker = self.spawn_worker_losing(word);
         until("the worker is registered", || {
             assert!(!worker.has_ended(), "{}", worker.said());
             worker.id(self).is_some()

@@ -130,6 +130,51 @@ fn a_job_whose_worker_loses_its_connection_runs_once_and_is_finished() {
 }
 
 #[test]
+fn a_job_whose_claim_was_answered_to_nobody_is_given_back_by_repair() {
+    let mut queue = Queue::new();
+    let worker = queue.start_worker_losing("dequeue");
+    let before = worker.id(&mut queue);
+    let job = queue.enqueue("ran", "job");
+    until("the worker has a new id", || worker.id(&mut queue) > before && queue.workers() == 1);
+    assert_eq!(queue.state(job), "active");
+    run(&mut queue.client, "SELECT minion.repair()");
+    queue.until_state(job, "finished");
+    assert_eq!(queue.retries(job), 1);
+    assert_eq!(queue.runs(), 1);
+}
+
+#[test]
+fn a_job_whose_end_was_answered_to_nobody_is_ended_once() {
+    let mut queue = Queue::new();
+    let worker = queue.start_worker_losing("finish_job");
+    let job = queue.enqueue("ran", "job");
+    let said = format!("job {job}: attempt 0 was no longer active");
+    until("it is said", || worker.said().contains(&said));
+    assert_eq!(queue.state(job), "finished");
+    let next = queue.enqueue("ran", "next");
+    queue.until_state(next, "finished");
+    assert_eq!(queue.runs(), 2);
+}
+
+#[test]
+fn a_result_that_ends_the_connection_each_time_fails_its_job() {
+    let mut queue = Queue::new();
+    run(
+        &mut queue.client,
+        "CREATE FUNCTION public.crash() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN new; END $$;
+         CREATE TRIGGER crash BEFORE UPDATE ON minion.jobs FOR EACH ROW
+         WHEN (NEW.state = 'finished' AND NEW.args = '[\"crash\"]') EXECUTE FUNCTION public.crash()",
+    );
+    let _worker = queue.start_worker();
+    let job: i64 = queue.client.one("SELECT minion.enqueue('ran', '[\"crash\"]')", &[]);
+    let next = queue.enqueue("ran", "next");
+    queue.until_state(next, "finished");
+    assert_eq!(queue.state(job), "failed");
+    assert_eq!(queue.runs(), 2);
+}
+
+#[test]
 fn a_job_that_was_taken_away_meanwhile_is_reported() {
     let mut queue = Queue::new();
     let worker = queue.start_worker();
