@@ -55,10 +55,13 @@ fn add_peer(
     }
 }
 
+/// A second means the three that end with it.
+pub fn around(run: &[f64], second: usize) -> f64 {
+    run[second - 3..second].iter().sum::<f64>() / 3.0
+}
+
 fn add(bench: &Bench, measured: &mut Measured, name: &str, runs: &[Vec<f64>], bar: Bar) {
     let (early, late) = (bench.sizes.held_early, bench.sizes.held_seconds);
-    // A second means the three that end with it.
-    let around = |run: &Vec<f64>, second: usize| run[second - 3..second].iter().sum::<f64>() / 3.0;
     let all = |second| runs.iter().map(|run| around(run, second)).collect::<Vec<_>>();
     let ratios: Vec<f64> = runs.iter().map(|run| around(run, late) / around(run, early)).collect();
     measured.rows.push(Row::ratio(
@@ -73,7 +76,7 @@ fn add(bench: &Bench, measured: &mut Measured, name: &str, runs: &[Vec<f64>], ba
 }
 
 /// Sees what it sees until the connection is closed.
-fn hold_snapshot(database: &Database) -> Outcome<Client> {
+pub fn hold_snapshot(database: &Database) -> Outcome<Client> {
     let mut holder = database.connect()?;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
     holder.batch_execute(begin).during("holding a snapshot")?;
@@ -154,10 +157,10 @@ fn consume(client: &mut Client) -> Outcome<i64> {
     Ok(events.len() as i64)
 }
 
-type Counted = thread::JoinHandle<Outcome<Vec<f64>>>;
+pub type Counted = thread::JoinHandle<Outcome<Vec<f64>>>;
 
 /// Repeats the step in a thread, and counts its jobs second by second.
-fn counted(seconds: usize, mut step: impl FnMut() -> Outcome<i64> + Send + 'static) -> Counted {
+pub fn counted(seconds: usize, mut step: impl FnMut() -> Outcome<i64> + Send + 'static) -> Counted {
     thread::spawn(move || {
         let (began, mut counts) = (Instant::now(), vec![0.0; seconds]);
         while let Some(count) = counts.get_mut(began.elapsed().as_secs() as usize) {
@@ -167,7 +170,7 @@ fn counted(seconds: usize, mut step: impl FnMut() -> Outcome<i64> + Send + 'stat
     })
 }
 
-fn sum(loops: Vec<Counted>, seconds: usize) -> Outcome<Vec<f64>> {
+pub fn sum(loops: Vec<Counted>, seconds: usize) -> Outcome<Vec<f64>> {
     let mut sum = vec![0.0; seconds];
     for counts in loops {
         let counts = counts.join().map_err(|_| "a worker panicked")??;

@@ -28,7 +28,11 @@ pub struct Sizes {
     /// The second that the last one is compared with.
     pub held_early: usize,
     pub held_repeats: usize,
+    /// Of what is not jobs without limits.
+    pub held_others_seconds: usize,
     pub waits: usize,
+    /// Of each kind of those that may come late.
+    pub late_jobs: usize,
     pub idle_settle_seconds: f64,
     pub idle_seconds: f64,
     pub big_rows: i64,
@@ -46,7 +50,7 @@ impl Sizes {
             "1" => Ok(QUICK),
             "2" => Ok(SMOKE),
             other => Err(format!(
-                "QUICK={other}: must be 0, 1 (3 minutes) or 2 (only to see that it runs)"
+                "QUICK={other}: must be 0, 1 (4 minutes) or 2 (only to see that it runs)"
             )
             .into()),
         }
@@ -66,7 +70,9 @@ const FULL: Sizes = Sizes {
     held_seconds: 60,
     held_early: 5,
     held_repeats: 3,
+    held_others_seconds: 60,
     waits: 300,
+    late_jobs: 200,
     idle_settle_seconds: 17.0,
     idle_seconds: 10.0,
     big_rows: 5_000_000,
@@ -78,7 +84,7 @@ const FULL: Sizes = Sizes {
 const QUICK: Sizes = Sizes {
     name: "quick",
     published: false,
-    latest_start: Duration::from_secs(155),
+    latest_start: Duration::from_secs(215),
     rounds: Rounds { number: 3, longest: Duration::from_secs(5) },
     pgbench_seconds: 1,
     loop_seconds: 0.5,
@@ -88,7 +94,9 @@ const QUICK: Sizes = Sizes {
     held_seconds: 20,
     held_early: 3,
     held_repeats: 1,
+    held_others_seconds: 10,
     waits: 30,
+    late_jobs: 60,
     idle_settle_seconds: 2.0,
     idle_seconds: 2.0,
     big_rows: 500_000,
@@ -105,7 +113,9 @@ const SMOKE: Sizes = Sizes {
     front_jobs: 2_000,
     front_claims: 5,
     held_seconds: 4,
+    held_others_seconds: 4,
     waits: 5,
+    late_jobs: 20,
     idle_settle_seconds: 0.5,
     idle_seconds: 0.5,
     big_rows: 5_000,
@@ -120,7 +130,7 @@ impl Display for Sizes {
         write!(
             f,
             "{} run: {} rounds of {} s (pgbench), {} s (loops), {} s (peers' loops); {} jobs in front of {} claims \
-             a round; held snapshot {} s, {} times; {} waits; idle {} s; {} rows; {} and {} calls",
+             a round; held snapshot {} s, {} times, others {} s; {} waits; {} jobs that may be late; idle {} s; {} rows; {} and {} calls",
             self.name,
             self.rounds.number,
             self.pgbench_seconds,
@@ -130,7 +140,9 @@ impl Display for Sizes {
             self.front_claims,
             self.held_seconds,
             self.held_repeats,
+            self.held_others_seconds,
             self.waits,
+            self.late_jobs,
             self.idle_seconds,
             self.big_rows,
             self.few_calls,

@@ -4,6 +4,7 @@
 
 pub mod heads;
 pub mod limits;
+pub mod readme;
 
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};
