@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Failure};
 use crate::statement::{check_for_interrupts, guarded, users};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 /// The LIMIT of the statements that lock.
@@ -18,6 +18,8 @@ pub struct PassedOver {
     jobs: RefCell<HashSet<i64>>,
     /// Of those that were not named.
     failure: RefCell<Option<Failure>>,
+    /// How many to take at once, since one was passed over.
+    step: Cell<Option<usize>>,
 }
 
 /// What was done with the jobs that could be locked.
@@ -50,6 +52,20 @@ impl PassedOver {
     pub fn has(&self, job: i64) -> bool {
         let jobs = self.jobs.borrow();
         !jobs.is_empty() && jobs.contains(&job)
+    }
+
+    /// How many of `most` to try at once. There may be thousands of jobs in a row that are passed over, and for each
+    /// all of a batch would be tried in vain, and its halves: after one there is one, then two, and so on.
+    pub fn at_once(&self, most: usize) -> usize {
+        self.step.get().map_or(most, |step| step.min(most))
+    }
+
+    /// Whether one was passed over of those that were tried at once.
+    pub fn tried(&self, passed: bool) {
+        match passed {
+            true => self.step.set(Some(1)),
+            false => self.step.set(self.step.get().map(|step| step.saturating_mul(2))),
+        }
     }
 
     fn add(&self, job: i64, failure: Failure) {

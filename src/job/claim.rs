@@ -11,7 +11,7 @@ use super::parked::BATCH;
 use super::take::{Claimed, Taken, take_id};
 use super::under_way::{UnderLimits, is_counted_later};
 use crate::error::Error;
-use crate::shared::lane::Position;
+use crate::shared::lane::{Lane, Position};
 use crate::shared::wake::Pauses;
 use crate::statement::{Session, Statement, Timestamp, check_for_interrupts, clock, params};
 use pgrx::pg_sys;
@@ -131,23 +131,39 @@ impl Claim<'_> {
         if self.passed.any() && self.passed.has(id) {
             return Ok(outcome);
         }
-        let mut lane = None;
-        if self.rules.has_limits() {
-            let rows = session.run(&LANE_OF_ID, params![id])?;
-            lane = (rows.count() > 0).then(|| read_lane(&rows, 0));
-        }
-        let rules = lane.as_ref().map(|lane| self.rules.of(lane)).unwrap_or_default();
-        let (worker, worst) = (wanted.worker, wanted.worst);
-        let take = || {
-            let lane = lane.as_ref();
-            let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
-            Ok(Taken { jobs, rest: Position::END })
-        };
-        match self.within(&rules, take)? {
-            Ok(taken) => outcome.jobs = taken.jobs,
-            Err(_) => outcome.was_limited = true,
+        let mut lane = self.lane_of(id)?;
+        for _ in 0..TRIES {
+            let rules = lane.as_ref().map(|lane| self.rules.of(lane)).unwrap_or_default();
+            let (worker, worst) = (wanted.worker, wanted.worst);
+            let take = || {
+                let lane = lane.as_ref();
+                let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
+                Ok(Taken { jobs, rest: Position::END })
+            };
+            match self.within(&rules, take)? {
+                Ok(taken) => outcome.jobs = taken.jobs,
+                Err(_) => outcome.was_limited = true,
+            }
+            if !outcome.jobs.is_empty() || lane.is_none() {
+                break;
+            }
+            // Another lane has other limits.
+            let is = self.lane_of(id)?;
+            if is == lane {
+                break;
+            }
+            (lane, outcome.was_limited) = (is, false);
         }
         Ok(outcome)
+    }
+
+    /// Where a job is, if there are limits that it may be under.
+    fn lane_of(&self, id: i64) -> Result<Option<Lane>, Error> {
+        if !self.rules.has_limits() {
+            return Ok(None);
+        }
+        let rows = self.session.run(&LANE_OF_ID, params![id])?;
+        Ok((rows.count() > 0).then(|| read_lane(&rows, 0)))
     }
 
     /// Takes jobs: if there are limits one, as far as they allow that, or says which one does not.
@@ -198,9 +214,9 @@ impl Claim<'_> {
             let mut due = Vec::new();
             outcome.saw_jobs = false;
             for lane in look.due {
-                let all = lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
-                outcome.saw_jobs |= all;
-                due.extend((!all).then_some(lane));
+                let freed = lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
+                outcome.saw_jobs |= freed.all && !freed.is_exhausted;
+                due.extend((!freed.all).then_some(lane));
             }
             look = Look { due, ..lanes.look(session, now, wanted.worst)? };
         }

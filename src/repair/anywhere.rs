@@ -2,9 +2,38 @@
 //! time, would never get at what stands behind.
 
 use super::Call;
+use super::budget::Budget;
 use crate::error::Error;
 use crate::statement::{Chance, Statement, Timestamp, params};
 use pgrx::{FromDatum, pg_sys};
+use std::cell::{Cell, RefCell};
+use std::thread::LocalKey;
+
+/// Goes through an index of all inactive jobs, however many there are and however few of them are meant: a part of
+/// it in each call, from where this session has got to, and from a place left to chance, for sessions that come but
+/// once. `walk_from` says how many it did something with, and where it has got to, if that is not the end.
+pub fn by_turns<T>(
+    budget: &Budget,
+    reached: &'static LocalKey<RefCell<Option<InLane<T>>>>,
+    first: InLane<T>,
+    anywhere: impl FnOnce() -> Result<Option<InLane<T>>, Error>,
+    mut walk_from: impl FnMut(&Budget, InLane<T>) -> Result<(i64, Option<InLane<T>>), Error>,
+) -> Result<(), Error> {
+    let stopped = Cell::new(false);
+    let share = budget.share(&stopped);
+    let from = reached.take().unwrap_or(first);
+    let (mut done, rest) = walk_from(&share.half(), from)?;
+    if rest.is_some()
+        && let Some(place) = anywhere()?
+    {
+        done += walk_from(&share, place)?.0;
+    }
+    reached.set(rest);
+    if stopped.get() && done > 0 {
+        budget.end();
+    }
+    Ok(())
+}
 
 static SPAN: Statement =
     Statement::new("SELECT pg_catalog.min(id), pg_catalog.max(id) FROM minion.jobs", &[]);
