@@ -99,10 +99,10 @@ static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
     WHERE job.state = 'active'
       AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
       -- A set that is hashed: there may be 100,000 of both.
-      AND job.id NOT IN (
+      AND NOT (job.id = ANY (
         SELECT slot.job
         FROM minion.active_slots AS slot
-        WHERE slot.queue = $1 AND slot.task = $2 AND slot.job IS NOT NULL)
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.job IS NOT NULL))
     ORDER BY job.id
     FOR NO KEY UPDATE OF job SKIP LOCKED",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
