@@ -73,7 +73,8 @@ static NEXT_DUE: Statement = Statement::new(
 .in_index_order();
 
 /// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, delayed since, or
-/// with a parent that was retried after they were freed.
+/// with a parent that was retried after they were freed. The state is compared as a text, for the key is the index to
+/// use for the ids.
 static LOCK_MISPLACED: Statement = Statement::new(
     concat!(
         "SELECT job.id
@@ -87,9 +88,7 @@ static LOCK_MISPLACED: Statement = Statement::new(
         stretch!(),
         " ORDER BY ~job.priority, job.id
             LIMIT 1000
-        )) AND ",
-        ready!(),
-        " AND ",
+        )) AND job.state::pg_catalog.text = 'inactive' AND job.parked_until IS NULL AND ",
         misplaced!(),
         " FOR UPDATE SKIP LOCKED"
     ),

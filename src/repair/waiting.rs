@@ -169,7 +169,8 @@ pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Err
         };
         let put = |ids| job::place_parked(call.session, call.now, ids);
         let walked = walk(call, budget, "job", find, put)?;
-        Ok((walked.done, before.filter(|_| !walked.is_through)))
+        let ParkedPlace { queue, task, until, id } = place;
+        Ok((walked.done, walked.rest(before, (queue, task, until, id))))
     };
     let ParkedPlace { queue, task, until, id } = ParkedPlace::FIRST;
     let first = (queue, task, until, id);
@@ -238,7 +239,7 @@ where
             Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
         })?;
         did.jobs_stuck += walked.done;
-        Ok((walked.done, before.filter(|_| !walked.is_through)))
+        Ok((walked.done, walked.rest(before, (queue, task, third, last))))
     };
     let first = (String::new(), String::new(), before_all, i64::MIN);
     by_turns(budget, reached, first, || anywhere(call), fail)

@@ -43,6 +43,19 @@ pub struct Walked {
     pub done: i64,
     /// The last row was tried.
     pub is_through: bool,
+    /// Of the rows found last, some were not tried.
+    leaves: bool,
+}
+
+impl Walked {
+    /// Where the next walk is to begin: where the last look has got to, or where it began. None at the end.
+    pub fn rest<T>(&self, begin: Option<T>, end: T) -> Option<T> {
+        match self.is_through {
+            true => None,
+            false if self.leaves => begin,
+            false => Some(end),
+        }
+    }
 }
 
 /// Hands what `find` finds to `work`, so many rows at a time as fit into the time, and adds up what that has
@@ -58,7 +71,7 @@ pub fn walk(
     mut work: impl FnMut(Vec<i64>) -> Result<usize, Error>,
 ) -> Result<Walked, Error> {
     let mut done = 0;
-    let mut is_through = false;
+    let (mut is_through, mut leaves) = (false, false);
     let mut failed = Vec::new();
     let mut size = 1;
     'all: loop {
@@ -79,6 +92,7 @@ pub fn walk(
                 break 'all;
             }
             if !budget.goes_on() {
+                leaves = !rest.is_empty();
                 break 'all;
             }
             size = budget.next_size(size, began);
@@ -93,5 +107,5 @@ pub fn walk(
         done += spare(what, failed, || budget.goes_on(), &mut work);
     }
     call.has_done(done);
-    Ok(Walked { done: done as i64, is_through })
+    Ok(Walked { done: done as i64, is_through, leaves })
 }
