@@ -214,7 +214,8 @@ impl Claim<'_> {
             let mut due = Vec::new();
             outcome.saw_jobs = false;
             for lane in look.due {
-                let freed = lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
+                let freed =
+                    lane.free_due(session, now, self.batch, wanted.max_jobs, self.passed)?;
                 outcome.saw_jobs |= freed.all && !freed.is_exhausted;
                 due.extend((!freed.all).then_some(lane));
             }

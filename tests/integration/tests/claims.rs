@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::thread;
 
 #[test]
-fn a_claim_that_meets_only_blocked_jobs_sees_to_some_of_them_and_a_ready_one_is_claimed_beside_them() {
+fn a_claim_that_meets_only_blocked_jobs_sees_to_some_of_them_and_a_ready_one_is_claimed_beside_them()
+ {
     let (_database, mut client) = with_jobs("SELECT", 0);
     run(
         &mut client,
@@ -42,9 +43,11 @@ fn a_claim_of_a_child_of_many_parents_looks_at_each_of_them_once_or_twice() {
         ("SELECT id FROM minion.dequeue(1, id => 100001)", 1),
         ("SELECT id FROM minion.dequeue(1)", 2),
     ] {
-        let plan: Value = client.one(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}"), &[]);
+        let plan: Value =
+            client.one(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}"), &[]);
         let plan = &plan[0]["Plan"];
-        let cost = plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap();
+        let cost = plan["Shared Hit Blocks"].as_i64().unwrap()
+            + plan["Shared Read Blocks"].as_i64().unwrap();
         println!("{cost} buffers: {call}");
         assert_eq!(plan["Actual Rows"], 1.0);
         assert!(cost <= PARENTS * 5 * passes, "{cost} buffers: {call}");

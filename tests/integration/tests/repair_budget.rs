@@ -245,5 +245,8 @@ fn a_session_goes_on_with_the_walk_over_all_jobs_where_its_last_call_has_ended()
     for _ in 0..5 {
         client.batch_execute("SELECT * FROM minion.repair()").unwrap();
     }
-    assert_eq!(client.one::<String>("SELECT state::text FROM minion.jobs WHERE id = 1", &[]), "failed");
+    assert_eq!(
+        client.one::<String>("SELECT state::text FROM minion.jobs WHERE id = 1", &[]),
+        "failed"
+    );
 }

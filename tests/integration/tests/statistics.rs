@@ -89,10 +89,19 @@ const CALLS: [(&str, i64); 13] = [
     ("SELECT * FROM minion.list_queues()", 4 * JOBS),
     ("SELECT * FROM minion.history()", 2 * JOBS),
     ("SELECT * FROM minion.list_workers()", HELD + 100),
-    ("SELECT * FROM minion.list_jobs(ids => ARRAY(SELECT n FROM generate_series(1000001, 1000100) AS n))", 6_000),
-    ("SELECT minion.retry_jobs(ids => ARRAY(SELECT n FROM generate_series(3000001, 3001000) AS n))", 60 * FAILED),
+    (
+        "SELECT * FROM minion.list_jobs(ids => ARRAY(SELECT n FROM generate_series(1000001, 1000100) AS n))",
+        6_000,
+    ),
+    (
+        "SELECT minion.retry_jobs(ids => ARRAY(SELECT n FROM generate_series(3000001, 3001000) AS n))",
+        60 * FAILED,
+    ),
     ("SELECT minion.retry_jobs(states => '{failed}', tasks => '{failed}')", 60 * FAILED + 3 * JOBS),
-    ("SELECT minion.remove_jobs(ids => ARRAY(SELECT n FROM generate_series(3000001, 3000500) AS n))", 60 * FAILED),
+    (
+        "SELECT minion.remove_jobs(ids => ARRAY(SELECT n FROM generate_series(3000001, 3000500) AS n))",
+        60 * FAILED,
+    ),
     // Parents, their children, and those that are held: recounted.
     ("SELECT minion.repair()", 40 * 6 * PARENTS + 60 * HELD + 10 * JOBS),
     ("SELECT * FROM minion.dequeue(1, tasks => '{ready}')", 300),
@@ -160,7 +169,10 @@ fn cost_of_kept_parents(count: i32) -> i64 {
     let cost = cost(&mut client, "SELECT minion.repair()");
     println!("{cost} buffers for {count} parents");
     assert_eq!(client.one::<i64>("SELECT count(*) FROM minion.jobs", &[]), i64::from(count) + 1);
-    run(&mut client, "UPDATE minion.jobs SET state = 'finished', finished = '2020-01-01' WHERE id = 99");
+    run(
+        &mut client,
+        "UPDATE minion.jobs SET state = 'finished', finished = '2020-01-01' WHERE id = 99",
+    );
     run(&mut client, "SELECT minion.repair()");
     assert_eq!(client.one::<i64>("SELECT count(*) FROM minion.jobs", &[]), 0);
     cost
