@@ -33,14 +33,17 @@ pub fn install() {
     }
 }
 
-/// Whether a relation is to be planned for as if it were large.
+/// Whether a relation is to be planned for as if it were large. Everybody's planning asks.
+fn is_ours(relation: pg_sys::Oid) -> bool {
+    // SAFETY: an error jumps over nothing that needs to be dropped.
+    steer::plans_for_us() && unsafe { is_in_schema(relation) }
+}
+
 #[pg_guard]
-unsafe extern "C-unwind" fn is_ours(relation: pg_sys::Oid) -> bool {
+unsafe extern "C-unwind" fn is_in_schema(relation: pg_sys::Oid) -> bool {
     // SAFETY: look-ups in the catalogue caches.
     unsafe {
-        steer::plans_for_us()
-            && pg_sys::get_rel_namespace(relation)
-                == pg_sys::get_namespace_oid(c"minion".as_ptr(), true)
+        pg_sys::get_rel_namespace(relation) == pg_sys::get_namespace_oid(c"minion".as_ptr(), true)
     }
 }
 
