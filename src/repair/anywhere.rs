@@ -19,19 +19,28 @@ pub fn by_turns<T>(
     anywhere: impl FnOnce() -> Result<Option<InLane<T>>, Error>,
     mut walk_from: impl FnMut(&Budget, InLane<T>) -> Result<(i64, Option<InLane<T>>), Error>,
 ) -> Result<(), Error> {
+    // Of those who find nothing, nobody is to hear that they had to stop.
     let stopped = Cell::new(false);
-    let share = budget.share(&stopped);
-    let from = reached.take().unwrap_or(first);
-    let (mut done, rest) = walk_from(&share.half(), from)?;
+    let mut done = 0;
+    // What is found has all the time that there is, which tells itself when it was not enough.
+    let mut walk = |begin: InLane<T>| -> Result<Option<InLane<T>>, Error> {
+        let (count, rest) = walk_from(&budget.share(&stopped), begin)?;
+        done += count;
+        match rest {
+            Some(place) if count > 0 => Ok(walk_from(&budget.half(), place)?.1),
+            rest => Ok(rest),
+        }
+    };
+    let rest = walk(reached.take().unwrap_or(first))?;
     if rest.is_some()
         && let Some(place) = anywhere()?
     {
-        done += walk_from(&share, place)?.0;
+        walk(place)?;
     }
-    reached.set(rest);
-    if stopped.get() && done > 0 {
+    if rest.is_some() && done > 0 {
         budget.end();
     }
+    reached.set(rest);
     Ok(())
 }
 
