@@ -14,6 +14,16 @@ EXCEPTION
 END
 $$;
 
+-- By itself, lest somebody who has one of them waits for the other.
+DO $$
+BEGIN
+    LOCK TABLE minion.children;
+    RAISE EXCEPTION USING ERRCODE = 'MINON';
+EXCEPTION
+    WHEN SQLSTATE 'MINON' THEN NULL;
+END
+$$;
+
 -- Schedules, time zones.
 
 -- As dispatch_schedules(), jobs before schedules: the trigger further down needs this lock, and the schedules are to
@@ -123,6 +133,11 @@ jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paus
 more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
 What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
 return zeros at once. Semantics: Minion''s repair.';
+
+-- The list of what is to be put into the index yet was read by each look-up.
+LOCK TABLE minion.children;
+ALTER INDEX minion.children_parents SET (fastupdate = off);
+SELECT pg_catalog.gin_clean_pending_list('minion.children_parents');
 
 -- Jobs and their triggers.
 
@@ -320,8 +335,12 @@ BEGIN ATOMIC
             WHERE job.state = 'inactive' AND job.expires IS NOT NULL AND job.expires <= clock.now),
         (SELECT count(*)
          FROM minion.workers AS worker
-         WHERE NOT EXISTS (
-            SELECT FROM minion.jobs AS job WHERE job.state = 'active' AND job.worker = worker.id)),
+         -- One look into an index each, whatever statistics say.
+         WHERE (
+            SELECT true
+            FROM minion.jobs AS job
+            WHERE job.state = 'active' AND job.worker = worker.id
+            LIMIT 1) IS NULL),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE schedule.paused),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE NOT schedule.paused),
         clock.now - pg_postmaster_start_time(),
@@ -438,3 +457,86 @@ COMMENT ON COLUMN minion.active_slots.freed IS 'Since when it is free, or was be
 COMMENT ON INDEX minion.active_slots_number IS 'For changes of the limit.';
 COMMENT ON INDEX minion.active_slots_freed IS 'For claims, to find a free one.';
 COMMENT ON INDEX minion.start_slots_number IS 'For changes of the limit.';
+
+CREATE OR REPLACE FUNCTION minion.list_jobs(
+    skip bigint DEFAULT 0,
+    take bigint DEFAULT 100,
+    before bigint DEFAULT NULL,
+    ids bigint[] DEFAULT NULL,
+    notes text[] DEFAULT NULL,
+    queues text[] DEFAULT NULL,
+    states minion.job_state[] DEFAULT NULL,
+    tasks text[] DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
+    expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
+    queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
+    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint
+) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT job.id, job.args, job.attempts,
+        ARRAY(
+            -- No join, and sorted outside: whatever statistics say, it begins with the index of children.
+            SELECT family.id
+            FROM (
+                SELECT child.id
+                FROM minion.children AS child
+                WHERE child.parents @> ARRAY[job.id]
+                  AND (SELECT true FROM minion.jobs AS visible WHERE visible.id = child.id)
+                OFFSET 0
+            ) AS family
+            ORDER BY family.id
+        ),
+        job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
+        job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
+        clock_timestamp(), job.worker, matches.total
+    FROM (
+        SELECT match AS id
+        FROM minion.matching_jobs(
+            list_jobs.before, list_jobs.ids, list_jobs.notes, list_jobs.queues, list_jobs.states,
+            list_jobs.tasks) AS match
+        ORDER BY match DESC
+        OFFSET list_jobs.skip
+        LIMIT list_jobs.take
+    ) AS page
+    JOIN minion.jobs AS job ON job.id = page.id
+    CROSS JOIN (
+        -- Without these filters nothing is counted where shared memory knows the counts, and on the first
+        -- pages little; the planner sees only one of the two without before.
+        SELECT CASE WHEN list_jobs.ids IS NULL AND list_jobs.notes IS NULL
+                AND (list_jobs.before IS NULL
+                     OR list_jobs.before > (SELECT given.last_value / 2 FROM minion.jobs_id_seq AS given))
+            THEN (
+                SELECT
+                    CASE WHEN list_jobs.states IS NULL OR 'inactive' = ANY (list_jobs.states)
+                        THEN counts.inactive - (
+                            SELECT count(*)
+                            FROM minion.jobs AS expired
+                            WHERE expired.state = 'inactive' AND expired.expires IS NOT NULL
+                              AND expired.expires <= clock_timestamp()
+                              AND (list_jobs.queues IS NULL OR expired.queue = ANY (list_jobs.queues))
+                              AND (list_jobs.tasks IS NULL OR expired.task = ANY (list_jobs.tasks)))
+                        ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'active' = ANY (list_jobs.states)
+                        THEN counts.active ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'failed' = ANY (list_jobs.states)
+                        THEN counts.failed ELSE 0 END
+                    + CASE WHEN list_jobs.states IS NULL OR 'finished' = ANY (list_jobs.states)
+                        THEN counts.finished ELSE 0 END
+                FROM minion.job_counts(list_jobs.queues, list_jobs.tasks) AS counts
+            ) - CASE WHEN list_jobs.before IS NULL THEN 0 ELSE (
+                SELECT count(*)
+                FROM minion.matching_jobs(
+                    NULL, NULL, NULL, list_jobs.queues, list_jobs.states, list_jobs.tasks) AS later
+                WHERE later >= list_jobs.before)
+            END
+            ELSE (
+                SELECT count(*)
+                FROM minion.matching_jobs(
+                    list_jobs.before, list_jobs.ids, list_jobs.notes, list_jobs.queues,
+                    list_jobs.states, list_jobs.tasks))
+            END AS total
+        OFFSET 0
+    ) AS matches
+    ORDER BY job.id DESC;
+END;

@@ -87,7 +87,9 @@ CREATE TABLE minion.children (
 
 ALTER TABLE minion.children ALTER COLUMN parents SET STORAGE EXTERNAL;
 
-CREATE INDEX children_parents ON minion.children USING gin (parents);
+-- Without fastupdate: its list of what is to be put into the index yet, of up to four megabytes, is read by each
+-- look-up, and repair() makes one for each old job.
+CREATE INDEX children_parents ON minion.children USING gin (parents) WITH (fastupdate = off);
 
 CREATE SEQUENCE minion.workers_id_seq;
 

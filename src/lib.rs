@@ -38,6 +38,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
     settings::define();
     statement::steer::install();
+    statement::sizes::install();
 }
 
 /// What `cargo pgrx test` looks for at the root of the crate.

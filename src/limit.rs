@@ -102,10 +102,11 @@ static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
     FROM minion.jobs AS job
     WHERE job.state = 'active'
       AND ($1 = '' OR job.queue = $1) AND ($2 = '' OR job.task = $2)
-      AND NOT EXISTS (
-        SELECT
+      -- A set that is hashed: there may be 100,000 of both.
+      AND NOT (job.id = ANY (
+        SELECT slot.job
         FROM minion.active_slots AS slot
-        WHERE slot.job = job.id AND slot.queue = $1 AND slot.task = $2)
+        WHERE slot.queue = $1 AND slot.task = $2 AND slot.job IS NOT NULL))
     ORDER BY job.id
     FOR NO KEY UPDATE OF job SKIP LOCKED",
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
@@ -262,7 +263,7 @@ fn look_again(kind: Kind, table: &CStr, limit: bounds::Name, more: bool) {
 
 /// Sets right what nobody told of, for repair. Waits for nobody: a limit that claims are at all the time has
 /// its turn the next time.
-pub fn recount(session: &Session) -> Result<(), Error> {
+pub fn recount(session: &Session, goes_on: impl Fn() -> bool) -> Result<(), Error> {
     if !invalidation::exist() {
         return Ok(());
     }
@@ -280,7 +281,7 @@ pub fn recount(session: &Session) -> Result<(), Error> {
             max_starts: limits.get(row, 4),
             per: limits.get(row, 5),
         };
-        let Some(_places) = alone(limit.queue, limit.task) else { continue };
+        let Some(_places) = alone(limit.queue, limit.task, &goes_on) else { continue };
         if let Err(failure) = guarded(|| limit.set_places(session)) {
             let what = format!("the limit on queue '{}', task '{}'", limit.queue, limit.task);
             Error::PassedOver { what, failure }.warn();
@@ -289,12 +290,15 @@ pub fn recount(session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// The places of a limit, as soon as no claim is at them for a moment.
-fn alone(queue: &str, task: &str) -> Option<LimitLock> {
+/// The places of a limit, as soon as no claim is at them for a moment. Without time, it is tried once.
+fn alone(queue: &str, task: &str, goes_on: impl Fn() -> bool) -> Option<LimitLock> {
     let mut pauses = Pauses::new();
     for _ in 0..TRIES {
         if let Some(alone) = LimitLock::alone_at_once(queue, task) {
             return Some(alone);
+        }
+        if !goes_on() {
+            break;
         }
         pauses.pause(PATIENCE);
     }

@@ -20,6 +20,8 @@ pub struct PassedOver {
     failure: RefCell<Option<Failure>>,
     /// Some jobs were changed, with all that triggers of users' do then, whether the call returns them or not.
     has_changed: Cell<bool>,
+    /// How many to take at once, since one was passed over.
+    step: Cell<Option<usize>>,
 }
 
 /// What was done with the jobs that could be locked.
@@ -52,6 +54,20 @@ impl PassedOver {
     pub fn has(&self, job: i64) -> bool {
         let jobs = self.jobs.borrow();
         !jobs.is_empty() && jobs.contains(&job)
+    }
+
+    /// How many of `most` to try at once. There may be thousands of jobs in a row that are passed over, and for each
+    /// all of a batch would be tried in vain, and its halves: after one there is one, then two, and so on.
+    pub fn at_once(&self, most: usize) -> usize {
+        self.step.get().map_or(most, |step| step.min(most))
+    }
+
+    /// Whether one was passed over of those that were tried at once.
+    pub fn tried(&self, passed: bool) {
+        match passed {
+            true => self.step.set(Some(1)),
+            false => self.step.set(self.step.get().map(|step| step.saturating_mul(2))),
+        }
     }
 
     fn add(&self, job: i64, failure: Failure) {

@@ -62,18 +62,24 @@ static LOCK_IDS: Statement = lock!(
 
 /// All but those whose key another job has by now; of several with the same key, the oldest is retried.
 static RETRY: Statement = Statement::latest(
-    "UPDATE minion.jobs AS job
+    "WITH given AS MATERIALIZED (
+        SELECT id, unique_key, (state = 'inactive') AS is_inactive,
+            pg_catalog.row_number() OVER (PARTITION BY unique_key ORDER BY id) AS place
+        FROM minion.jobs
+        WHERE id = ANY ($2)
+    )
+    UPDATE minion.jobs AS job
     SET state = 'inactive',
         -- At its end, see FAIL in complete.rs.
-        retries = (LEAST(retries, 2147483646) + 1),
+        retries = (LEAST(job.retries, 2147483646) + 1),
         retried = $1, delayed = $1, parked_until = NULL, waits_for = NULL
-    WHERE id = ANY ($2)
-      AND (unique_key IS NULL OR state = 'inactive' OR NOT EXISTS (
+    FROM given
+    WHERE job.id = given.id
+      AND (given.unique_key IS NULL OR given.is_inactive OR (given.place = 1 AND NOT EXISTS (
         SELECT
         FROM minion.jobs AS other
-        WHERE other.unique_key = job.unique_key AND other.id <> job.id
-          AND (other.state = 'inactive' OR other.state = 'active'
-               OR (other.id = ANY ($2) AND other.id < job.id))))",
+        WHERE other.unique_key = given.unique_key AND (other.state = 'inactive' OR other.state = 'active')
+          AND other.id <> given.id)))",
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
 );
 

@@ -149,23 +149,39 @@ impl Claim<'_> {
         if self.passed.any() && self.passed.has(id) {
             return Ok(outcome);
         }
-        let mut lane = None;
-        if self.rules.has_limits() {
-            let rows = session.run(&LANE_OF_ID, params![id])?;
-            lane = (rows.count() > 0).then(|| read_lane(&rows, 0));
-        }
-        let rules = lane.as_ref().map(|lane| self.rules.of(lane)).unwrap_or_default();
-        let (worker, worst) = (wanted.worker, wanted.worst);
-        let take = || {
-            let lane = lane.as_ref();
-            let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
-            Ok(Taken { jobs, rest: Position::END })
-        };
-        match self.within(&rules, take)? {
-            Ok(taken) => outcome.jobs = taken.jobs,
-            Err(reached) => outcome.limit(&reached),
+        let mut lane = self.lane_of(id)?;
+        for _ in 0..TRIES {
+            let rules = lane.as_ref().map(|lane| self.rules.of(lane)).unwrap_or_default();
+            let (worker, worst) = (wanted.worker, wanted.worst);
+            let take = || {
+                let lane = lane.as_ref();
+                let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
+                Ok(Taken { jobs, rest: Position::END })
+            };
+            match self.within(&rules, take)? {
+                Ok(taken) => outcome.jobs = taken.jobs,
+                Err(reached) => outcome.limit(&reached),
+            }
+            if !outcome.jobs.is_empty() || lane.is_none() {
+                break;
+            }
+            // Another lane has other limits.
+            let is = self.lane_of(id)?;
+            if is == lane {
+                break;
+            }
+            (lane, outcome) = (is, Outcome::default());
         }
         Ok(outcome)
+    }
+
+    /// Where a job is, if there are limits that it may be under.
+    fn lane_of(&self, id: i64) -> Result<Option<Lane>, Error> {
+        if !self.rules.has_limits() {
+            return Ok(None);
+        }
+        let rows = self.session.run(&LANE_OF_ID, params![id])?;
+        Ok((rows.count() > 0).then(|| read_lane(&rows, 0)))
     }
 
     /// Takes jobs: if there are limits one, as far as they allow that, or says which one does not.
@@ -220,9 +236,9 @@ impl Claim<'_> {
             outcome.saw_jobs = false;
             for one in look.due {
                 let (batch, enough) = (self.batch, wanted.max_jobs);
-                let all = one.lane.free_due(session, now, batch, enough, self.passed)?;
-                outcome.saw_jobs |= all;
-                due.extend((!all).then_some(one));
+                let freed = one.lane.free_due(session, now, batch, enough, self.passed)?;
+                outcome.saw_jobs |= freed.all && !freed.is_exhausted;
+                due.extend((!freed.all).then_some(one));
             }
             look = Look { due, ..look_now()? };
         }

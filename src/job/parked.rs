@@ -19,12 +19,13 @@ use pgrx::pg_sys;
 /// How many jobs one statement frees or parks.
 pub const BATCH: usize = 1_000;
 
-/// How many batches one attempt of a claim looks through for jobs that are not blocked: with a million
-/// children whose parents are not done, it goes on with the next one.
+/// How many batches of a lane a claim looks through for jobs that are not blocked: with a million children whose
+/// parents are not done, the next claim goes on.
 const BATCHES: usize = 4;
 
-/// In claim order, so that a batch of a long queue that has come due at once is its best part.
-static LOCK_DUE: Statement = Statement::new(
+/// In claim order, so that what is seen to of a long queue that has come due at once is its best part. As many as
+/// [`BATCHES`] have; without a lock, which would have all of them sorted on disk for the sake of the best.
+static FIND_DUE: Statement = Statement::new(
     concat!(
         "SELECT job.id
         FROM minion.jobs AS job
@@ -32,10 +33,20 @@ static LOCK_DUE: Statement = Statement::new(
         parked!(),
         " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
         ORDER BY ~job.priority, job.id
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED"
+        LIMIT 4000"
     ),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// Those of them that are still due, and that nobody else has. The state is a parameter, for the key is the index
+/// to use.
+static LOCK_DUE: Statement = Statement::new(
+    "SELECT id
+    FROM minion.jobs
+    WHERE id = ANY ($1) AND state = $2::minion.job_state AND parked_until <= $3
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 
 /// In the index's order, from where the last look ended: repair sees to all of them, and must not walk over
@@ -62,7 +73,8 @@ static NEXT_DUE: Statement = Statement::new(
 .in_index_order();
 
 /// Of the first thousand ready jobs of a stretch, those that should not be ready: expired, delayed since, or
-/// with a parent that was retried after they were freed.
+/// with a parent that was retried after they were freed. The state is compared as a text, for the key is the index to
+/// use for the ids.
 static LOCK_MISPLACED: Statement = Statement::new(
     concat!(
         "SELECT job.id
@@ -76,9 +88,7 @@ static LOCK_MISPLACED: Statement = Statement::new(
         stretch!(),
         " ORDER BY ~job.priority, job.id
             LIMIT 1000
-        )) AND ",
-        ready!(),
-        " AND ",
+        )) AND job.state::pg_catalog.text = 'inactive' AND job.parked_until IS NULL AND ",
         misplaced!(),
         " FOR UPDATE SKIP LOCKED"
     ),
@@ -217,6 +227,14 @@ pub fn place_parked(session: &Session, now: Timestamp, ids: Vec<i64>) -> Result<
     Ok(place(session, now, locked)?.len())
 }
 
+/// What has become of the due jobs of a lane.
+pub struct Freed {
+    /// None was passed over.
+    pub all: bool,
+    /// So many can't run that the rest of the lane is left to the next claims.
+    pub is_exhausted: bool,
+}
+
 impl Lanes {
     /// Frees a batch of due jobs in each lane.
     pub fn free_due(
@@ -233,7 +251,7 @@ impl Lanes {
 impl Lane {
     /// Frees the best due jobs of the lane that nobody else is at, or gives them a parent to watch, until
     /// `enough` are ready: one call must not pay for a whole backlog that has come due. `batch`: how many are
-    /// locked at a time, [`BATCH`] at the most; fewer are one batch. False if one was passed over.
+    /// locked at a time, [`BATCH`] at the most; fewer are one batch.
     pub fn free_due(
         &self,
         session: &Session,
@@ -241,23 +259,39 @@ impl Lane {
         batch: usize,
         enough: usize,
         passed: &PassedOver,
-    ) -> Result<bool, Error> {
+    ) -> Result<Freed, Error> {
         let params = params![self.queue.as_str(), self.task.as_str(), now];
-        let lock = |most| Ok(session.run_at_most(&LOCK_DUE, params, most)?.column(1));
-        let mut ready = 0;
-        let mut all = true;
-        for _ in 0..BATCHES {
+        let batches = if batch == BATCH { BATCHES } else { 1 };
+        let due: Vec<i64> = session.run_at_most(&FIND_DUE, params, batches * batch)?.column(1);
+        let mut rest = due.as_slice();
+        let (mut seen, mut ready) = (0, 0);
+        let mut any_passed = false;
+        for _ in 0..batches {
+            let (first, others) = rest.split_at(batch.min(rest.len()));
+            let lock = |most| {
+                let free = first.iter().copied().filter(|id| !passed.has(*id));
+                let params = params![free.collect::<Vec<i64>>(), "inactive", now];
+                Ok(session.run_at_most(&LOCK_DUE, params, most)?.column(1))
+            };
             let placed: Done<bool> =
                 passed.around(batch, lock, |ids, look| place_all(session, now, ids, look))?;
-            all &= !placed.passed;
+            any_passed |= placed.passed;
+            seen += placed.done.len();
             ready += placed.done.iter().filter(|&&is_ready| is_ready).count();
-            let more = placed.passed || (placed.stopped.is_some() && batch == BATCH);
-            if !more || ready >= enough {
+            // Around one that is passed over there are others, which have their turn next.
+            if !placed.passed && (placed.stopped.is_none() || placed.done.len() >= first.len()) {
+                rest = others;
+            }
+            if rest.is_empty() || ready >= enough {
                 break;
             }
             check_for_interrupts();
         }
-        Ok(all && !passed.any())
+        Ok(Freed {
+            all: !any_passed && !passed.any(),
+            // Not where it is others who see to most of them, and may be freeing them.
+            is_exhausted: ready == 0 && due.len() == BATCHES * BATCH && seen > due.len() / 2,
+        })
     }
 
     /// The lane's next due jobs from a place in the index on: their ids and `parked_until`. For repair.

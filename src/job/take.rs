@@ -172,14 +172,15 @@ macro_rules! lock_id {
             "SELECT job.id
             FROM minion.jobs AS job
             WHERE job.id = $3 AND job.queue = ANY ($4) AND ($5 IS NULL OR job.task = ANY ($5))
-              AND ~job.priority <= $6 AND ",
+              AND ~job.priority <= $6
+              AND ($7 IS NULL OR (job.queue = $7 AND job.task = $8)) AND ",
             claimable!(),
             " FOR UPDATE SKIP LOCKED"
         )
     };
 }
 
-/// $2 is the worker, for [`TAKE_ID`].
+/// $2 is the worker, for [`TAKE_ID`]; $7 and $8 the lane whose limits the claim goes by, if it does.
 const ID_TYPES: &[pg_sys::Oid] = &[
     pg_sys::TIMESTAMPTZOID,
     pg_sys::INT8OID,
@@ -187,6 +188,8 @@ const ID_TYPES: &[pg_sys::Oid] = &[
     pg_sys::TEXTARRAYOID,
     pg_sys::TEXTARRAYOID,
     pg_sys::INT4OID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
 ];
 
 static LOCK_ID: Statement = Statement::new(lock_id!(), ID_TYPES);
@@ -214,10 +217,11 @@ impl Head {
     ) -> Result<Taken, Error> {
         let Some((rank, last)) = self.stretch_to(limit) else { return Ok(Taken::none(limit)) };
         let lock = |most| self.lock(session, rank, last, most);
-        let taken = passed.around(missing, lock, |ids, look| match look {
+        let taken = passed.around(passed.at_once(missing), lock, |ids, look| match look {
             true => take_and_look(session, worker, ids, Some(&self.lane)),
             false => Ok(claimed(session, &take(session, worker, ids)?)),
         })?;
+        passed.tried(taken.passed);
         let mut jobs = taken.done;
         // UPDATE returns rows in any order.
         jobs.sort_unstable_by_key(Claimed::position);
@@ -293,7 +297,7 @@ impl Taken {
     }
 }
 
-/// A certain job, if it can run. `lane`: where it is thought to be.
+/// A certain job, if it can run. `lane`: where it has to be, for its limits are those that were asked.
 pub fn take_id(
     session: &Session,
     worker: i64,
@@ -303,7 +307,8 @@ pub fn take_id(
     lane: Option<&Lane>,
     passed: &PassedOver,
 ) -> Result<Vec<Claimed>, Error> {
-    let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst];
+    let (queue, task) = lane.map(|lane| (lane.queue.as_str(), lane.task.as_str())).unzip();
+    let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst, queue, task];
     if users::may_interfere() {
         let lock = |_| Ok(session.run(&LOCK_ID, params)?.column(1));
         let take = |ids, _| take_and_look(session, worker, ids, lane);

@@ -75,19 +75,18 @@ pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
         Ok(rows.count())
     };
     let mut fail_from = |budget: &Budget, mut worker: i64| {
-        let (mut last, mut is_through) = (i64::MIN, false);
+        let mut last = i64::MIN;
         let find = |_| {
             let rows = session.run(&NEXT_ACTIVE, params![worker, last])?;
             if let Some(row) = rows.count().checked_sub(1) {
                 last = rows.get(row, 1).expect("id is NOT NULL");
                 worker = rows.get(row, 2).expect("the comparison excludes NULL");
             }
-            let found = Found::marked(&rows, 3);
-            is_through = found.is_last;
-            Ok(found)
+            Ok(Found::marked(&rows, 3))
         };
-        did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
-        Ok(is_through)
+        let walked = walk(call, budget, "job", find, &mut fail)?;
+        did.jobs_abandoned += walked.done;
+        Ok(walked.is_through)
     };
     if !fail_from(&budget.half(), i64::MIN)?
         && let Some(worker) = anywhere::worker(call)?
@@ -100,6 +99,6 @@ pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
         last = found.ids.last().copied().unwrap_or(last);
         Ok(found)
     };
-    did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?;
+    did.jobs_abandoned += walk(call, budget, "job", find, &mut fail)?.done;
     Ok(())
 }

@@ -2,9 +2,47 @@
 //! time, would never get at what stands behind.
 
 use super::Call;
+use super::budget::Budget;
 use crate::error::Error;
 use crate::statement::{Chance, Statement, Timestamp, params};
 use pgrx::{FromDatum, pg_sys};
+use std::cell::{Cell, RefCell};
+use std::thread::LocalKey;
+
+/// Goes through an index of all inactive jobs, however many there are and however few of them are meant: a part of
+/// it in each call, from where this session has got to, and from a place left to chance, for sessions that come but
+/// once. `walk_from` says how many it did something with, and where it has got to, if that is not the end.
+pub fn by_turns<T>(
+    budget: &Budget,
+    reached: &'static LocalKey<RefCell<Option<InLane<T>>>>,
+    first: InLane<T>,
+    anywhere: impl FnOnce() -> Result<Option<InLane<T>>, Error>,
+    mut walk_from: impl FnMut(&Budget, InLane<T>) -> Result<(i64, Option<InLane<T>>), Error>,
+) -> Result<(), Error> {
+    // Of those who find nothing, nobody is to hear that they had to stop.
+    let stopped = Cell::new(false);
+    let mut done = 0;
+    // What is found has all the time that there is, which tells itself when it was not enough.
+    let mut walk = |begin: InLane<T>| -> Result<Option<InLane<T>>, Error> {
+        let (count, rest) = walk_from(&budget.share(&stopped), begin)?;
+        done += count;
+        match rest {
+            Some(place) if count > 0 => Ok(walk_from(&budget.half(), place)?.1),
+            rest => Ok(rest),
+        }
+    };
+    let rest = walk(reached.take().unwrap_or(first))?;
+    if rest.is_some()
+        && let Some(place) = anywhere()?
+    {
+        walk(place)?;
+    }
+    if rest.is_some() && done > 0 {
+        budget.end();
+    }
+    reached.set(rest);
+    Ok(())
+}
 
 static SPAN: Statement =
     Statement::new("SELECT pg_catalog.min(id), pg_catalog.max(id) FROM minion.jobs", &[]);

@@ -34,6 +34,15 @@ impl<'a> Budget<'a> {
         Budget { ends, spent: self.spent }
     }
 
+    /// A small part of what is left, for walks over all jobs that mostly find nothing. They say by themselves
+    /// whether that they had to stop matters.
+    pub fn share<'b>(&self, spent: &'b Cell<bool>) -> Budget<'b> {
+        const PART: i64 = 32;
+        let now = clock();
+        let ends = self.ends.map(|ends| Timestamp(now.0 + (ends.0 - now.0).max(0) / PART));
+        Budget { ends, spent }
+    }
+
     /// Whether there is time for more; to be asked only where there is more to do.
     pub fn goes_on(&self) -> bool {
         let goes_on = self.ends.is_none_or(|ends| clock() < ends);

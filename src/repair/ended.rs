@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::settings;
 use crate::statement::{Chance, Statement, Timestamp, params};
 use pgrx::pg_sys;
+use std::collections::HashSet;
 
 /// Those of which nobody knows when, and which would never be old: written where triggers do not fire.
 macro_rules! next_undated {
@@ -64,21 +65,77 @@ static LAST_OLD: Statement = Statement::new(
 )
 .in_index_order();
 
+/// The parents among some jobs that have a child that is not finished, and one such child of each. Looked for one by
+/// one, by the index of children: a join would be as good as the planner's idea of how many there are.
+static FIND_KEPT: Statement = Statement::new(
+    "SELECT kept.id, kept.child
+    FROM (
+        SELECT old.id, (
+            SELECT family.id
+            FROM minion.children AS family
+            WHERE family.parents @> ARRAY[old.id] AND (
+                SELECT child.state <> $2::minion.job_state
+                FROM minion.jobs AS child
+                WHERE child.id = family.id)
+            LIMIT 1) AS child
+        FROM pg_catalog.unnest($1) AS old (id)
+        OFFSET 0
+    ) AS kept
+    WHERE kept.child IS NOT NULL",
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
+)
+.by_gin_index();
+
+static PARENTS: Statement = Statement::new(
+    "SELECT parents FROM minion.children WHERE id = ANY ($1)",
+    &[pg_sys::INT8ARRAYOID],
+);
+
 static REMOVE_OLD: Statement = Statement::new(
     "DELETE FROM minion.jobs
     WHERE id = ANY (ARRAY(
-        SELECT old.id
-        FROM minion.jobs AS old
-        WHERE old.id = ANY ($1) AND old.state = $2::minion.job_state AND old.finished <= ($3 - $4)
-          AND NOT EXISTS (
-            SELECT
-            FROM minion.children AS family
-            JOIN minion.jobs AS child ON child.id = family.id
-            WHERE family.parents @> ARRAY[old.id] AND child.state <> $2::minion.job_state)
-        ORDER BY old.id
+        SELECT id
+        FROM minion.jobs
+        WHERE id = ANY ($1) AND state = $2::minion.job_state AND finished <= ($3 - $4)
+        ORDER BY id
         FOR UPDATE SKIP LOCKED))",
     &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
+
+/// Parents that have to stay as long as a child is not finished. One child may keep a million of them: once it was
+/// met twice in a batch, all of its parents are known, and nobody asks for its sake again.
+#[derive(Default)]
+struct Kept(HashSet<i64>);
+
+impl Kept {
+    /// As many ids as are remembered, so that memory does not grow with the number of jobs.
+    const MOST: usize = 4_000_000;
+
+    /// Takes out of some old jobs those that have to stay.
+    fn sort_out(&mut self, call: &Call, ids: &mut Vec<i64>) -> Result<(), Error> {
+        ids.retain(|id| !self.0.contains(id));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows = call.session.run(&FIND_KEPT, params![ids.clone(), "finished"])?;
+        let found: HashSet<i64> = rows.column(1).into_iter().collect();
+        ids.retain(|id| !found.contains(id));
+        let mut children: Vec<i64> = rows.column(2);
+        children.sort_unstable();
+        let twice = children.chunk_by(i64::eq).filter(|same| same.len() > 1);
+        let twice: Vec<i64> = twice.map(|same| same[0]).collect();
+        if twice.is_empty() {
+            return Ok(());
+        }
+        if self.0.len() > Self::MOST {
+            self.0.clear();
+        }
+        for parents in call.session.run(&PARENTS, params![twice])?.column::<Vec<Option<i64>>>(1) {
+            self.0.extend(parents.into_iter().flatten());
+        }
+        Ok(())
+    }
+}
 
 /// Says of jobs that have ended, nobody knows when, that they did so now.
 pub fn date(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
@@ -102,7 +159,8 @@ pub fn date(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
 pub fn remove_old(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     const LONG: i64 = 10 * 366 * 86_400_000_000;
     let first = (Timestamp(i64::MIN), i64::MIN);
-    let Some((reached, _)) = remove_old_from(call, &budget.half(), did, first)? else {
+    let mut kept = Kept::default();
+    let Some((reached, _)) = remove_old_from(call, &budget.half(), did, &mut kept, first)? else {
         return Ok(());
     };
     let rows = call.session.run(&LAST_OLD, params![call.now, settings::remove_after()])?;
@@ -110,7 +168,7 @@ pub fn remove_old(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Err
     let begin = reached.0.max(last.saturating_sub(LONG));
     let span = usize::try_from(last.saturating_sub(begin)).unwrap_or(0).max(1);
     let from = Timestamp(begin.saturating_add(Chance::new().below(span) as i64));
-    remove_old_from(call, budget, did, (from, i64::MIN)).map(drop)
+    remove_old_from(call, budget, did, &mut kept, (from, i64::MIN)).map(drop)
 }
 
 /// The place that it has got to, if that was not the end.
@@ -118,11 +176,11 @@ fn remove_old_from(
     call: &Call,
     budget: &Budget,
     did: &mut Did,
+    kept: &mut Kept,
     mut from: (Timestamp, i64),
 ) -> Result<Option<(Timestamp, i64)>, Error> {
     let keep = settings::remove_after();
     let mut place = Place::default();
-    let mut is_through = false;
     let find = |most| {
         let params = params![call.now, keep, from.0, from.1];
         let rows = call.session.run_at_most(&FIND_OLD, params, most + 1)?;
@@ -130,11 +188,15 @@ fn remove_old_from(
         if let Some(&id) = found.ids.last() {
             from = (rows.get(rows.count() - 1, 2).expect("the comparison excludes NULL"), id);
         }
-        is_through = found.is_last;
         Ok(found)
     };
-    did.jobs_removed += walk(call, budget, "job", find, |ids| {
+    let walked = walk(call, budget, "job", find, |mut ids| {
+        kept.sort_out(call, &mut ids)?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
         Ok(call.session.run(&REMOVE_OLD, params![ids, "finished", call.now, keep])?.count())
     })?;
-    Ok((!is_through).then_some(from))
+    did.jobs_removed += walked.done;
+    Ok((!walked.is_through).then_some(from))
 }

@@ -72,8 +72,9 @@ fn mend_schedules(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {
     Ok(())
 }
 
-fn recount_limits(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {
-    if let Err(failure) = guarded(|| as_owner_of_jobs(|| limit::recount(call.session))) {
+fn recount_limits(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
+    let recount = || limit::recount(call.session, || budget.goes_on());
+    if let Err(failure) = guarded(|| as_owner_of_jobs(recount)) {
         Error::PassedOver { what: "what is active under limits".into(), failure }.warn();
     }
     Ok(())

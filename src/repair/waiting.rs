@@ -1,6 +1,6 @@
 //! Inactive jobs that nobody will ever claim, and those whose time has come.
 
-use super::anywhere::{self, InLane};
+use super::anywhere::{self, InLane, by_turns};
 use super::budget::Budget;
 use super::walk::{Found, Place, walk};
 use super::{Call, Did};
@@ -9,6 +9,8 @@ use crate::job::{self, ParkedPlace};
 use crate::settings;
 use crate::statement::{Statement, Timestamp, invalidation, params};
 use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::thread::LocalKey;
 
 /// From a place in the index on: what was passed over must not be walked over again.
 static FIND_EXPIRED: Statement = Statement::new(
@@ -147,25 +149,32 @@ pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error>
     walk(call, budget, "job", find, put).map(drop)
 }
 
+thread_local! {
+    /// Where the walks over all inactive jobs have got to.
+    static READY: RefCell<Option<InLane<i32>>> = const { RefCell::new(None) };
+    static PARKED: RefCell<Option<InLane<Timestamp>>> = const { RefCell::new(None) };
+    static CHECKED: RefCell<Option<InLane<Timestamp>>> = const { RefCell::new(None) };
+}
+
 /// Puts the parked jobs where they belong that a write without triggers has left hidden at a wrong place.
 pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let check = |budget: &Budget, mut place: ParkedPlace| {
-        let mut is_through = false;
+    let check = |budget: &Budget, (queue, task, until, id): InLane<Timestamp>| {
+        let mut place = ParkedPlace { queue, task, until, id };
+        let mut before = None;
         let find = |_| {
+            let ParkedPlace { queue, task, until, id } = &place;
+            before = Some((queue.clone(), task.clone(), *until, *id));
             let rows = job::next_parked(call.session, call.now, &mut place)?;
-            let found = Found::marked(&rows, 5);
-            is_through = found.is_last;
-            Ok(found)
+            Ok(Found::marked(&rows, 5))
         };
         let put = |ids| job::place_parked(call.session, call.now, ids);
-        walk(call, budget, "job", find, put).map(|_| is_through)
+        let walked = walk(call, budget, "job", find, put)?;
+        let ParkedPlace { queue, task, until, id } = place;
+        Ok((walked.done, walked.rest(before, (queue, task, until, id))))
     };
-    if !check(&budget.half(), ParkedPlace::FIRST)?
-        && let Some((queue, task, until, id)) = anywhere::parked(call)?
-    {
-        check(budget, ParkedPlace { queue, task, until, id })?;
-    }
-    Ok(())
+    let ParkedPlace { queue, task, until, id } = ParkedPlace::FIRST;
+    let first = (queue, task, until, id);
+    by_turns(budget, &CHECKED, first, || anywhere::parked(call), check)
 }
 
 /// Removes what has expired.
@@ -183,7 +192,8 @@ pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(),
     };
     did.jobs_expired += walk(call, budget, "job", find, |ids| {
         Ok(call.session.run(&REMOVE_EXPIRED, params![call.now, ids, "inactive"])?.count())
-    })?;
+    })?
+    .done;
     Ok(())
 }
 
@@ -191,18 +201,18 @@ pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(),
 pub fn fail_stuck(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     // Not with an older version of the extension: there is nothing that could tell what is paused.
     if invalidation::exist() {
-        fail_stuck_of(call, &budget.half(), did, &NEXT_READY, i32::MIN, anywhere::ready)?;
-        fail_stuck_of(call, budget, did, &NEXT_PARKED, Timestamp(i64::MIN), anywhere::parked)?;
+        fail_stuck_of(call, budget, did, (&NEXT_READY, &READY), i32::MIN, anywhere::ready)?;
+        let before_all = Timestamp(i64::MIN);
+        fail_stuck_of(call, budget, did, (&NEXT_PARKED, &PARKED), before_all, anywhere::parked)?;
     }
     Ok(())
 }
 
-/// Of one index from its beginning, and if the time is not enough for that, from somewhere in it.
 fn fail_stuck_of<T>(
     call: &Call,
     budget: &Budget,
     did: &mut Did,
-    next: &Statement,
+    (next, reached): (&Statement, &'static LocalKey<RefCell<Option<InLane<T>>>>),
     before_all: T,
     anywhere: impl FnOnce(&Call) -> Result<Option<InLane<T>>, Error>,
 ) -> Result<(), Error>
@@ -210,9 +220,11 @@ where
     T: pgrx::FromDatum + pgrx::IntoDatum + Copy,
 {
     let after = settings::stuck_after();
-    let mut fail = |budget: &Budget, (mut queue, mut task, mut third, mut last): InLane<T>| {
-        let mut is_through = false;
+    let fail = |budget: &Budget, (mut queue, mut task, mut third, mut last): InLane<T>| {
+        // What was found and not tried is found again.
+        let mut before = None;
         let find = |_| {
+            before = Some((queue.clone(), task.clone(), third, last));
             let params = params![call.now, after, queue.as_str(), task.as_str(), third, last];
             let rows = call.session.run(next, params)?;
             if let Some(row) = rows.count().checked_sub(1) {
@@ -221,20 +233,14 @@ where
                 task = rows.get(row, 3).expect("task is NOT NULL");
                 third = rows.get(row, 4).expect("NOT NULL in this index");
             }
-            let found = Found::marked(&rows, 5);
-            is_through = found.is_last;
-            Ok(found)
+            Ok(Found::marked(&rows, 5))
         };
-        did.jobs_stuck += walk(call, budget, "job", find, |ids| {
+        let walked = walk(call, budget, "job", find, |ids| {
             Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
         })?;
-        Ok(is_through)
+        did.jobs_stuck += walked.done;
+        Ok((walked.done, walked.rest(before, (queue, task, third, last))))
     };
     let first = (String::new(), String::new(), before_all, i64::MIN);
-    if !fail(&budget.half(), first)?
-        && let Some(place) = anywhere(call)?
-    {
-        fail(budget, place)?;
-    }
-    Ok(())
+    by_turns(budget, reached, first, || anywhere(call), fail)
 }

@@ -38,19 +38,40 @@ impl Place {
     }
 }
 
+/// What has come of a walk.
+pub struct Walked {
+    pub done: i64,
+    /// The last row was tried.
+    pub is_through: bool,
+    /// Of the rows found last, some were not tried.
+    leaves: bool,
+}
+
+impl Walked {
+    /// Where the next walk is to begin: where the last look has got to, or where it began. None at the end.
+    pub fn rest<T>(&self, begin: Option<T>, end: T) -> Option<T> {
+        match self.is_through {
+            true => None,
+            false if self.leaves => begin,
+            false => Some(end),
+        }
+    }
+}
+
 /// Hands what `find` finds to `work`, so many rows at a time as fit into the time, and adds up what that has
 /// done. `find` locks nothing: `work` does that in its guard, for a row that is locked outside of a
 /// subtransaction and changed inside of it costs a multixact. A batch that fails is put by, and seen to when all
 /// others are done: what can't be done with some rows holds up no others, however many they are. `what` is such
-/// as "job".
+/// as "job". Says how much was done, and whether that was all there is.
 pub fn walk(
     call: &Call,
     budget: &Budget,
     what: &str,
     mut find: impl FnMut(usize) -> Result<Found, Error>,
     mut work: impl FnMut(Vec<i64>) -> Result<usize, Error>,
-) -> Result<i64, Error> {
+) -> Result<Walked, Error> {
     let mut done = 0;
+    let (mut is_through, mut leaves) = (false, false);
     let mut failed = Vec::new();
     let mut size = 1;
     'all: loop {
@@ -67,9 +88,11 @@ pub fn walk(
             }
             rest = others;
             if rest.is_empty() && found.is_last {
+                is_through = true;
                 break 'all;
             }
             if !budget.goes_on() {
+                leaves = !rest.is_empty();
                 break 'all;
             }
             size = budget.next_size(size, began);
@@ -84,5 +107,5 @@ pub fn walk(
         done += spare(what, failed, || budget.goes_on(), &mut work);
     }
     call.has_done(done);
-    Ok(done as i64)
+    Ok(Walked { done: done as i64, is_through, leaves })
 }

@@ -105,6 +105,6 @@ pub fn remove_silent(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), 
         let gone: Vec<i64> = silent.into_iter().filter(|id| try_lock_worker(*id)).collect();
         Ok(call.session.run(&REMOVE, params![gone])?.count())
     };
-    did.workers_removed += walk(call, budget, "worker", find, remove)?;
+    did.workers_removed += walk(call, budget, "worker", find, remove)?.done;
     Ok(())
 }

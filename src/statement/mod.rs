@@ -15,6 +15,7 @@ mod qualify;
 pub mod row;
 mod rows;
 pub mod sequence;
+pub mod sizes;
 pub mod steer;
 mod time;
 pub mod trigger;
@@ -49,6 +50,7 @@ pub struct Statement {
     types: &'static [pg_sys::Oid],
     sees: Sees,
     order_from_index: bool,
+    gin_index: bool,
     whole_table: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
@@ -64,6 +66,7 @@ impl Statement {
             types,
             sees: Sees::Transaction,
             order_from_index: false,
+            gin_index: false,
             whole_table: false,
             plan: Cell::new(std::ptr::null_mut()),
         }
@@ -82,6 +85,12 @@ impl Statement {
         self
     }
 
+    /// For one that looks up an array in a GIN index.
+    pub const fn by_gin_index(mut self) -> Self {
+        self.gin_index = true;
+        self
+    }
+
     /// For one that has to read the whole table anyway.
     pub const fn of_whole_table(mut self) -> Self {
         self.whole_table = true;
@@ -92,7 +101,7 @@ impl Statement {
         let generic = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
         match self.whole_table {
             true => generic,
-            false => generic | steer::mark(self.order_from_index),
+            false => generic | steer::mark(self.order_from_index, self.gin_index),
         }
     }
 

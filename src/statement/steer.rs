@@ -4,7 +4,7 @@
 //!
 //! A plan is made when the table's statistics are what they happen to be, right after a VACUUM of an empty
 //! queue for instance, and kept while 200,000 jobs come in: so it must be the one that is right for a long
-//! queue. And compiling a plan takes longer than running it.
+//! queue (see [`super::sizes`] as well). And compiling a plan takes longer than running it.
 
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -14,17 +14,22 @@ use std::ffi::{CStr, c_char, c_int};
 /// as they are.
 const STEERED: c_int = 1 << 29;
 const ORDER_FROM_INDEX: c_int = 1 << 30;
-const MARKS: c_int = STEERED | ORDER_FROM_INDEX;
+const BY_GIN_INDEX: c_int = 1 << 28;
+const MARKS: c_int = STEERED | ORDER_FROM_INDEX | BY_GIN_INDEX;
 
-/// The options for a statement whose plan is to be steered, and maybe never to sort.
-pub const fn mark(order_from_index: bool) -> c_int {
-    STEERED | if order_from_index { ORDER_FROM_INDEX } else { 0 }
+/// The options for a statement whose plan is to be steered, and maybe never to sort, or to use a GIN index.
+pub const fn mark(order_from_index: bool, by_gin_index: bool) -> c_int {
+    STEERED
+        | if order_from_index { ORDER_FROM_INDEX } else { 0 }
+        | if by_gin_index { BY_GIN_INDEX } else { 0 }
 }
 
 /// What the planner may choose.
 #[derive(Clone, Copy)]
 struct Choices {
     seqscan: bool,
+    /// Does not mark the dead entries that it meets, so that each look meets them again. GIN indexes know no other.
+    bitmapscan: bool,
     sort: bool,
     jit: bool,
 }
@@ -35,6 +40,7 @@ impl Choices {
         unsafe {
             Self {
                 seqscan: pg_sys::enable_seqscan,
+                bitmapscan: pg_sys::enable_bitmapscan,
                 sort: pg_sys::enable_sort,
                 jit: pg_sys::jit_enabled,
             }
@@ -49,6 +55,7 @@ impl Choices {
         let now = Self::of_session();
         for (name, is, shall) in [
             (c"enable_seqscan", now.seqscan, self.seqscan),
+            (c"enable_bitmapscan", now.bitmapscan, self.bitmapscan),
             (c"enable_sort", now.sort, self.sort),
             (c"jit", now.jit, self.jit),
         ] {
@@ -90,6 +97,11 @@ unsafe extern "C-unwind" {
         options: c_int,
         params: pg_sys::ParamListInfo,
     ) -> Planned;
+}
+
+/// Whether what is being planned is a statement of ours.
+pub fn plans_for_us() -> bool {
+    CHOSEN.get().is_some()
 }
 
 /// To be called once, when the library is loaded.
@@ -159,7 +171,8 @@ unsafe extern "C-unwind" fn plan_within(
         match options & STEERED != 0 {
             true => {
                 let sort = options & ORDER_FROM_INDEX == 0;
-                Choices { seqscan: false, sort, jit: false }.set();
+                let bitmapscan = options & BY_GIN_INDEX != 0;
+                Choices { seqscan: false, bitmapscan, sort, jit: false }.set();
                 CHOSEN.set(Some(chosen));
             }
             false => {

@@ -206,3 +206,47 @@ fn what_stands_behind_more_than_a_call_gets_through_has_its_turn_as_well() {
         .unwrap();
     repair_until_job_is(&mut client, 30001, "failed");
 }
+
+#[test]
+fn stuck_jobs_behind_some_that_can_not_be_failed_have_their_turn() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "INSERT INTO minion.jobs (id, task, delayed)
+             SELECT id, 'task', now() - interval '3 days' FROM generate_series(1, 300) AS id;
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_sleep(0.002); RAISE ''no''; END';
+             CREATE TRIGGER refuse BEFORE UPDATE ON minion.jobs FOR EACH ROW
+             WHEN (NEW.id <= 100 AND NEW.state = 'failed') EXECUTE FUNCTION refuse();
+             SET client_min_messages = error;
+             SET minion.repair_limit = '1 ms'",
+        )
+        .unwrap();
+    let failed = "SELECT count(*) > 2 FROM minion.jobs WHERE state = 'failed'";
+    until("some have failed", || {
+        client.batch_execute("SELECT * FROM minion.repair()").unwrap();
+        client.one(failed, &[])
+    });
+}
+
+/// Their ids are so far apart that chance finds none.
+#[test]
+fn a_session_goes_on_with_the_walk_over_all_jobs_where_its_last_call_has_ended() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "INSERT INTO minion.jobs (id, task) SELECT 1000000000000000 + id, 'a' FROM generate_series(1, 25000) AS id;
+             INSERT INTO minion.jobs (id, task, delayed) VALUES (1, 'z', now() - interval '3 days')",
+        )
+        .unwrap();
+    client.batch_execute("SET minion.repair_limit = '1 ms'").unwrap();
+    for _ in 0..5 {
+        client.batch_execute("SELECT * FROM minion.repair()").unwrap();
+    }
+    assert_eq!(
+        client.one::<String>("SELECT state::text FROM minion.jobs WHERE id = 1", &[]),
+        "failed"
+    );
+}
