@@ -14,13 +14,19 @@ EXCEPTION
 END
 $$;
 
--- By itself, lest somebody who has one of them waits for the other.
+-- Each by itself, lest somebody who has one of them waits for another.
 DO $$
+DECLARE
+    wanted text;
 BEGIN
-    LOCK TABLE minion.children;
-    RAISE EXCEPTION USING ERRCODE = 'MINON';
-EXCEPTION
-    WHEN SQLSTATE 'MINON' THEN NULL;
+    FOREACH wanted IN ARRAY ARRAY['children', 'locks', 'active_slots', 'start_slots'] LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('LOCK TABLE minion.%I', wanted);
+            RAISE EXCEPTION USING ERRCODE = 'MINON';
+        EXCEPTION
+            WHEN SQLSTATE 'MINON' THEN NULL;
+        END;
+    END LOOP;
 END
 $$;
 
@@ -29,6 +35,7 @@ $$;
 -- As dispatch_schedules(), jobs before schedules: the trigger further down needs this lock, and the schedules are to
 -- be as nobody changes them any more.
 LOCK TABLE minion.jobs IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE minion.locks;
 LOCK TABLE minion.schedules;
 CREATE FUNCTION minion.upgrade_schedules() RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'upgrade_schedules_wrapper';
 SELECT minion.upgrade_schedules();
@@ -443,9 +450,11 @@ COMMENT ON INDEX minion.locks_holders IS 'The holders of a name, those that took
 
 -- Limits: claims take the place that has been free for longest, and no unique index looks at all versions of a place.
 
+-- A default that is worked out for each row, so that all have the column as those to come will.
 ALTER TABLE minion.active_slots
-    ADD COLUMN freed timestamptz NOT NULL DEFAULT '-infinity',
+    ADD COLUMN freed timestamptz NOT NULL DEFAULT clock_timestamp(),
     DROP CONSTRAINT active_slots_pkey;
+ALTER TABLE minion.active_slots ALTER COLUMN freed SET DEFAULT '-infinity';
 CREATE INDEX active_slots_number ON minion.active_slots (queue, task, number);
 CREATE INDEX active_slots_freed ON minion.active_slots (queue, task, freed) WHERE job IS NULL;
 DROP INDEX minion.active_slots_free;

@@ -5,6 +5,8 @@ use integration::heads::{is_preloaded, prepare, run};
 use integration::{Ask, Database, bin, until, until_waiting};
 use postgres::Client;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -82,11 +84,19 @@ fn a_waiting_dequeue_whose_client_has_gone_claims_nothing_and_ends_by_itself() {
 
 /// Waits on one queue, in the background.
 fn wait_on(database: &Database, queue: &str) -> JoinHandle<Vec<i64>> {
+    wait_on_for(database, queue, "40 s")
+}
+
+/// The same for some queues.
+fn wait_on_for(database: &Database, queues: &str, wait: &str) -> JoinHandle<Vec<i64>> {
     let mut waiter = database.connect();
     let backend = waiter.backend();
-    let call = format!("SELECT id FROM minion.dequeue(1, wait => '40 s', queues => '{{{queue}}}')");
+    let call =
+        format!("SELECT id FROM minion.dequeue(1, wait => '{wait}', queues => '{{{queues}}}')");
     let waiting = thread::spawn(move || waiter.all::<i64>(&call, &[]));
-    until_waiting(&mut database.connect(), backend);
+    if wait == "40 s" {
+        until_waiting(&mut database.connect(), backend);
+    }
     waiting
 }
 
@@ -320,4 +330,93 @@ fn who_waits_for_room_under_a_limit_hears_of_it_and_does_not_ask() {
         let looks = client.one::<i64>(hits, &[]) - before;
         assert!(looks <= 15, "{looks} looks in 3 seconds");
     }
+}
+
+/// Claims that take nothing, and all that there is to verify, until dropped: what a waiter has missed stays missed.
+struct Stranger(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Stranger {
+    fn new(database: &Database) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (mut client, is_over) = (database.connect(), over.clone());
+        let claim = "SELECT id FROM minion.dequeue(1, queues => '{a,b}', min_priority => 100)";
+        let work = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                client.query(claim, &[]).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        Self(over, Some(thread::spawn(work)))
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn what_a_waiter_was_woken_for_and_does_not_take_goes_to_another() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client.register();
+    // So that both queues are known.
+    wait_on_for(&database, "a,b", "1 ms").join().unwrap();
+    let _stranger = Stranger::new(&database);
+    for _ in 0..3 {
+        let both = wait_on_for(&database, "a,b", "40 s");
+        let one = wait_on_for(&database, "a", "40 s");
+        let begin = Instant::now();
+        run(
+            &mut client,
+            "BEGIN; SELECT minion.enqueue('task', queue => 'a');
+             SELECT minion.enqueue('task', queue => 'b', priority => 5); COMMIT",
+        );
+        assert_eq!(both.join().unwrap().len() + one.join().unwrap().len(), 2);
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+    // Whoever is woken first has nobody to tell.
+    for _ in 0..3 {
+        let call = "SELECT * FROM minion.dequeue(1, wait => '10 minutes', queues => '{a}')";
+        let (mut child, _) = psql(&database, &mut client, call);
+        let other = wait_on_for(&database, "a", "40 s");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let begin = Instant::now();
+        run(&mut client, "SELECT minion.enqueue('task', queue => 'a')");
+        assert_eq!(other.join().unwrap().len(), 1);
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+    // One that will be due, and one that is ready, in the same moment.
+    for _ in 0..3 {
+        let waiter = wait_on_for(&database, "a", "40 s");
+        let begin = Instant::now();
+        run(
+            &mut client,
+            "BEGIN; SELECT minion.enqueue('later', queue => 'a', delay => '1 hour');
+             SELECT minion.enqueue('now', queue => 'a'); COMMIT",
+        );
+        assert_eq!(waiter.join().unwrap().len(), 1);
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn children_are_free_when_a_parent_expires_that_has_thousands_of_them() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client.register();
+    run(&mut client, "SELECT minion.enqueue('parent', queue => 'other', expire => '3 s')");
+    let children =
+        "SELECT count(minion.enqueue('child', parents => '{1}')) FROM generate_series(1, 5000)";
+    client.one::<i64>(children, &[]);
+    let call = "SELECT id FROM minion.dequeue(1, wait => '40 s')";
+    assert_eq!(client.all::<i64>(call, &[]).len(), 1);
+    let late: f64 = client.one(
+        "SELECT extract(epoch FROM clock_timestamp() - expires)::float8 FROM minion.jobs WHERE id = 1",
+        &[],
+    );
+    assert!((0.0..2.0).contains(&late), "{late} s late");
 }

@@ -103,6 +103,7 @@ SELECT minion.finish_jobs('{1,2}', '{0,0}');
 SELECT id FROM minion.dequeue(1);
 SELECT * FROM minion.limits;
 UPDATE minion.start_slots SET free_at = free_at - interval '1 hour' WHERE number = 0;
+SELECT more FROM minion.repair();
 SELECT id FROM minion.dequeue(1, max_jobs => 10);
 -- A start that is rolled back was none; a shorter time holds for those that were.
 SELECT minion.limit_task('call', max_starts => 3, per => '1 hour');
