@@ -14,7 +14,7 @@ use crate::shared::transaction;
 use crate::statement::lock::lock_name;
 use crate::statement::probe::holders::holders;
 use crate::statement::trigger::{Event, answer, relation};
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::statement::{Session, Statement, Timestamp, clock, must_be_writable, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -125,6 +125,7 @@ fn lock(
         let hint = "1 makes the lock exclusive.";
         return Err(Error::value("holders", holders, "must be at least 1", hint).into());
     }
+    must_be_writable(c"minion.lock()");
     Ok(Session::with(|session| {
         lock_name(name);
         let now = clock();
@@ -153,6 +154,7 @@ fn is_locked(name: Option<&str>) -> Result<bool, ErrorReport> {
 #[pg_extern]
 fn unlock(name: Option<&str>) -> Result<bool, ErrorReport> {
     let name = argument::name("name", given("name", name)?)?;
+    must_be_writable(c"minion.unlock()");
     Ok(Session::with(|session| {
         lock_name(name);
         let first = held(session, name, clock(), usize::MAX)?.into_iter().min();

@@ -6,7 +6,8 @@ use crate::statement::lock::lock_to_write;
 use crate::statement::probe::worker::{Heard, is_registered, written};
 use crate::statement::value::{Array, BigintArray, Jsonb};
 use crate::statement::{
-    Session, Statement, Timestamp, as_owner_of_jobs, check_for_interrupts, clock, params,
+    Session, Statement, Timestamp, as_owner_of_jobs, check_for_interrupts, clock, must_be_writable,
+    params,
 };
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -165,6 +166,7 @@ fn register_worker(
             Error::constraint("host", excerpt(host), "must have at most 1000 bytes", hint).into()
         );
     }
+    must_be_writable(c"minion.register_worker()");
     Ok(Session::with(|session| {
         let now = clock();
         let mut tries = 0;

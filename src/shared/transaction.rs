@@ -265,24 +265,33 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         if notes.too_many && event != XACT_EVENT_ABORT {
             forget_all(area, event == XACT_EVENT_PREPARE);
         }
-        for note in notes.all() {
-            let Some(slot) = area.slots().get(note.slot as usize) else { continue };
-            match event {
-                XACT_EVENT_COMMIT => make_known(area, slot, note),
-                XACT_EVENT_PREPARE => {
-                    lower(area, slot, note);
-                    slot.doubt();
-                }
-                // A claim that is undone leaves a job to whoever waits, and room under its limits.
-                _ => {
-                    waiters::wake_for_jobs(area, note.slot, 1, waiters::ANY);
-                    waiters::wake_for_room(area, note.slot, 1, waiters::ANY);
-                }
+        let all = || {
+            notes.all().iter().filter_map(|note| {
+                let slot = area.slots().get(note.slot as usize)?;
+                Some((note, slot))
+            })
+        };
+        // All of it is known before anybody is woken: he looks for the best of all.
+        for (note, slot) in all().filter(|_| event != XACT_EVENT_ABORT) {
+            lower(area, slot, note);
+            if event == XACT_EVENT_PREPARE {
+                slot.doubt();
             }
-            slot.pins.fetch_sub(1, Ordering::AcqRel);
         }
         if notes.parents_changed && event != XACT_EVENT_ABORT {
             area.ended.fetch_add(1, Ordering::SeqCst);
+        }
+        for (note, slot) in all() {
+            match event {
+                XACT_EVENT_COMMIT => wake(area, note),
+                XACT_EVENT_ABORT => {
+                    // A claim that is undone leaves a job to whoever waits, and room under its limits.
+                    waiters::wake_for_jobs(area, note.slot, 1, waiters::ANY);
+                    waiters::wake_for_room(area, note.slot, 1, waiters::ANY);
+                }
+                _ => {}
+            }
+            slot.pins.fetch_sub(1, Ordering::AcqRel);
         }
         if event == XACT_EVENT_COMMIT {
             let ended = notes.ended.get(..notes.ended_count).unwrap_or_default();
@@ -300,8 +309,8 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
     });
 }
 
-fn make_known(area: &'static Area, slot: &Slot, note: &Note) {
-    lower(area, slot, note);
+/// Wakes those who wait for what one lane has got.
+fn wake(area: &Area, note: &Note) {
     let is_due = note.due <= clock();
     if note.jobs > 0 || is_due {
         waiters::wake_for_jobs(area, note.slot, note.jobs.max(1), waiters::ANY);
