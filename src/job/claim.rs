@@ -43,6 +43,8 @@ pub struct Outcome {
     pub saw_jobs: bool,
     /// There were some whose time has come, ready or not.
     pub saw_due: bool,
+    /// Nobody knows when the next one is due.
+    pub is_unsettled: bool,
     /// There was one that a limit did not let start.
     pub was_limited: bool,
     /// When time lets one start.
@@ -227,6 +229,7 @@ impl Claim<'_> {
         let look_now = || lanes.look(session, now, wanted.worst, self.again);
         let mut look = look_now()?;
         outcome.saw_due = look.skipped || !look.due.is_empty();
+        outcome.is_unsettled = look.unsettled;
         // Those that nobody can run are seen again soon: see `first_due`.
         outcome.saw_jobs = !look.due.is_empty() && !self.again;
         let verify = look.verify.take();

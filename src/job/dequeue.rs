@@ -189,7 +189,7 @@ impl<'a> Sleeper<'a> {
         // What we were woken for is somebody's, or not for us.
         place.pass_on();
         let have_jobs = self.lanes.have_jobs(looked);
-        let longest = if outcome.saw_jobs || have_jobs.is_none() {
+        let longest = if outcome.saw_jobs || outcome.is_unsettled || have_jobs.is_none() {
             // One who is at a job may give it back without a word.
             self.pauses.next(left, took)
         } else if let Some(Timestamp(until)) = outcome.limited_until {

@@ -351,11 +351,10 @@ impl Slots {
 pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
     as_owner_of_jobs(|| {
         let removed = session.run(&REMOVE_FAR_BEYOND, params![job])?.count();
-        let free = match slots::have_order() {
-            true => &FREE,
-            false => &FREE_UNDATED,
-        };
-        let freed = session.run(free, params![job])?;
+        if !slots::have_order() {
+            return Ok(session.run(&FREE_UNDATED, params![job])?.count() + removed > 0);
+        }
+        let freed = session.run(&FREE, params![job])?;
         for row in 0..freed.count() {
             let column = "is NOT NULL";
             let (queue, task) =

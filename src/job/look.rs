@@ -35,6 +35,8 @@ pub struct Look {
     pub due: Vec<Due>,
     /// There are others that were not looked at, for it would be in vain.
     pub skipped: bool,
+    /// It is not known when the first parked job of some lane is due.
+    pub unsettled: bool,
     /// A lane that it is for this claim to verify.
     pub verify: Option<(Lane, Reading)>,
 }
@@ -98,8 +100,12 @@ impl Lanes {
             for (lane, reading) in known.lanes {
                 let skip = again && reading.due_in_vain;
                 look.skipped |= skip;
-                if reading.due <= now && !skip && tracked.is_due(session, &lane, &reading, now)? {
-                    look.due.push(Due { lane: lane.clone(), reading: Some(reading) });
+                if reading.due <= now && !skip {
+                    let first = lane.first_parked(session)?;
+                    look.unsettled |= !tracked.heads.raise_due(&reading, first);
+                    if first <= now {
+                        look.due.push(Due { lane: lane.clone(), reading: Some(reading) });
+                    }
                 }
                 let (position, front) = (reading.bound, Front::Unseen(reading));
                 if position.rank().is_some_and(|rank| rank <= worst) {
@@ -209,18 +215,6 @@ impl Tracked {
             true => self.heads.lanes(queue, tasks, now, &mut true),
             false => None,
         })
-    }
-
-    fn is_due(
-        &self,
-        session: &Session,
-        lane: &Lane,
-        reading: &Reading,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        let first = lane.first_parked(session)?;
-        self.heads.raise_due(reading, first);
-        Ok(first <= now)
     }
 
     /// Looks whether a lane has jobs that nobody told us of: a prepared transaction has been committed, or

@@ -205,15 +205,17 @@ impl Heads {
         }
     }
 
-    /// The same for the first parked job, INFINITY if there is none that waits for a time.
-    pub fn raise_due(&self, reading: &Reading, first: Timestamp) {
-        if may_raise() {
-            self.slot(reading.slot).state(|state| {
-                if state.due_version == reading.due_version && !state.in_doubt {
+    /// The same for the first parked job, INFINITY if there is none that waits for a time. False if somebody has
+    /// parked one meanwhile, so that nobody knows: it is for the caller to look once more.
+    pub fn raise_due(&self, reading: &Reading, first: Timestamp) -> bool {
+        may_raise()
+            && self.slot(reading.slot).state(|state| {
+                let unchanged = state.due_version == reading.due_version;
+                if unchanged && !state.in_doubt {
                     state.due = state.due.max(first);
                 }
-            });
-        }
+                unchanged || state.in_doubt
+            })
     }
 
     /// A look at all due jobs that began after the reading found none that can run; `next`: when the first

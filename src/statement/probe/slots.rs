@@ -104,8 +104,9 @@ impl Limited<'_> {
         let mut until = None;
         let mut to_spare = beyond;
         let found = slots.first(latest.0, &mut keys[..count], |slot| {
-            let at: Option<i64> = slot.get(self.free_since());
-            seen.first = seen.first.or(at.filter(|_| in_order));
+            if in_order && seen.first.is_none() {
+                seen.first = slot.get(self.free_since());
+            }
             if !self.is_free(slot) {
                 until = slot.get(FREE_AT);
                 return Some(None);

@@ -2,6 +2,7 @@
 //!
 //! The server is the one that PGHOST, PGPORT and PGUSER name, as for psql.
 
+pub mod cost;
 pub mod heads;
 pub mod limits;
 pub mod readme;
