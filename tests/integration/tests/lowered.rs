@@ -77,7 +77,7 @@ fn a_lowered_limit_lets_the_next_start_be_when_the_time_of_enough_has_passed_in_
             // Both look at all places anew: nobody is told of an UPDATE.
             run(
                 &mut client,
-                match end % 2 {
+                match end {
                     0 => "SELECT * FROM minion.repair()",
                     _ => "SELECT minion.limit_task('task', max_starts => 2, per => '1 hour')",
                 },
