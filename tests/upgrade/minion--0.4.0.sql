@@ -68,14 +68,9 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/outcome.rs:23
+-- src/job/outcome.rs:51
 -- minion::job::outcome::await_job
-CREATE  FUNCTION "await_job"(
-	"id" bigint, /* Option < i64 > */
-	"timeout" interval /* Option < Interval > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'await_job_wrapper';
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -90,7 +85,7 @@ AS 'MODULE_PATHNAME', 'backoff_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:186
+-- src/worker.rs:217
 -- minion::worker::broadcast
 CREATE  FUNCTION "broadcast"(
 	"command" TEXT, /* Option < & str > */
@@ -133,7 +128,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/dispatch.rs:45
+-- src/schedule/dispatch.rs:46
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -231,7 +226,7 @@ AS 'MODULE_PATHNAME', 'is_array_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:82
+-- src/lock.rs:145
 -- minion::lock::is_locked
 CREATE  FUNCTION "is_locked"(
 	"name" TEXT /* Option < & str > */
@@ -358,7 +353,9 @@ CREATE TABLE minion.children (
 
 ALTER TABLE minion.children ALTER COLUMN parents SET STORAGE EXTERNAL;
 
-CREATE INDEX children_parents ON minion.children USING gin (parents);
+-- Without fastupdate: its list of what is to be put into the index yet, of up to four megabytes, is read by each
+-- look-up, and repair() makes one for each old job.
+CREATE INDEX children_parents ON minion.children USING gin (parents) WITH (fastupdate = off);
 
 CREATE SEQUENCE minion.workers_id_seq;
 
@@ -390,7 +387,8 @@ CREATE TABLE minion.locks (
 
 ALTER SEQUENCE minion.locks_id_seq OWNED BY minion.locks.id;
 
-CREATE INDEX locks_name ON minion.locks (name, expires);
+-- Holders come at the end of their name's: see src/shared/bounds.rs.
+CREATE INDEX locks_holders ON minion.locks (name, id);
 CREATE INDEX locks_expires ON minion.locks (expires);
 
 CREATE SEQUENCE minion.schedules_id_seq;
@@ -455,27 +453,35 @@ CREATE TABLE minion.limit_rules (
 -- A claim takes one of these for each limit that its job is under. Claims that have not committed count as
 -- well, and none waits for another. A slot beyond max_active is from before the limit was lowered: while it
 -- is taken, one more of those below has to be free for a job to start.
+-- They change with each claim, and a held snapshot keeps each version: so claims take the place that has been free for
+-- longest, and begin in the index where the first free one was (src/shared/bounds.rs), and there is no unique index,
+-- which would look at all versions of a place to see that none is there twice. Whoever adds a place has the limit alone.
 CREATE TABLE minion.active_slots (
     queue  text COLLATE "C" NOT NULL,
     task   text COLLATE "C" NOT NULL,
     number int NOT NULL,
     job    bigint,
-    CONSTRAINT active_slots_pkey PRIMARY KEY (queue, task, number)
+    freed  timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
-CREATE INDEX active_slots_free ON minion.active_slots (queue, task, number) WHERE job IS NULL;
+CREATE INDEX active_slots_number ON minion.active_slots (queue, task, number);
+CREATE INDEX active_slots_freed ON minion.active_slots (queue, task, freed) WHERE job IS NULL;
 CREATE INDEX active_slots_job ON minion.active_slots (job) WHERE job IS NOT NULL;
+
+-- For publications of all tables: without a key they would refuse what claims do.
+ALTER TABLE minion.active_slots REPLICA IDENTITY FULL;
 
 -- The same for starts: each slot serves one start, and the next one when its time has passed.
 CREATE TABLE minion.start_slots (
     queue   text COLLATE "C" NOT NULL,
     task    text COLLATE "C" NOT NULL,
     number  int NOT NULL,
-    free_at timestamptz NOT NULL DEFAULT '-infinity',
-    CONSTRAINT start_slots_pkey PRIMARY KEY (queue, task, number)
+    free_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
+CREATE INDEX start_slots_number ON minion.start_slots (queue, task, number);
 CREATE INDEX start_slots_free_at ON minion.start_slots (queue, task, free_at);
+ALTER TABLE minion.start_slots REPLICA IDENTITY FULL;
 
 -- The queue's contents are the user's data: pg_dump carries them, ids included.
 SELECT pg_catalog.pg_extension_config_dump('minion.jobs', '');
@@ -546,7 +552,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:320
+-- src/limit.rs:341
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -559,7 +565,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:298
+-- src/limit.rs:319
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -573,7 +579,7 @@ AS 'MODULE_PATHNAME', 'limit_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:53
+-- src/lock.rs:115
 -- minion::lock::lock
 CREATE  FUNCTION "lock"(
 	"name" TEXT, /* Option < & str > */
@@ -646,12 +652,11 @@ AS 'MODULE_PATHNAME', 'queue_counts_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:26
+-- src/sql.rs:27
 -- requires:
 --   tables
 --   counts::job_counts
 --   counts::queue_counts
---   job::outcome::await_job
 
 -- What only reads. The bodies are parsed here and now (BEGIN ATOMIC), so that no caller's search_path has a
 -- say in what they mean, and the planner can put them in place of the call, where a filter that is NULL
@@ -696,11 +701,16 @@ CREATE FUNCTION minion.list_jobs(
 BEGIN ATOMIC
     SELECT job.id, job.args, job.attempts,
         ARRAY(
-            SELECT child.id
-            FROM minion.children AS child
-            WHERE child.parents @> ARRAY[job.id]
-              AND EXISTS (SELECT FROM minion.jobs AS visible WHERE visible.id = child.id)
-            ORDER BY child.id
+            -- No join, and sorted outside: whatever statistics say, it begins with the index of children.
+            SELECT family.id
+            FROM (
+                SELECT child.id
+                FROM minion.children AS child
+                WHERE child.parents @> ARRAY[job.id]
+                  AND (SELECT true FROM minion.jobs AS visible WHERE visible.id = child.id)
+                OFFSET 0
+            ) AS family
+            ORDER BY family.id
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
         job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
@@ -756,21 +766,12 @@ BEGIN ATOMIC
     ORDER BY job.id DESC;
 END;
 
--- Two statements, for the second one sees what was committed during the first.
 CREATE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
     state minion.job_state, task text, "time" timestamptz, worker bigint
-) LANGUAGE sql
-BEGIN ATOMIC
-    SELECT minion.await_job($1, $2);
-    SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
-        job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
-        job.retries, job.started, job.state, job.task, job."time", job.worker
-    FROM minion.list_jobs(ids => ARRAY[$1]) AS job
-    WHERE job.state = 'finished' OR job.state = 'failed';
-END;
+) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
 
 CREATE FUNCTION minion.list_queues() RETURNS TABLE (
     queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,
@@ -902,8 +903,12 @@ BEGIN ATOMIC
             WHERE job.state = 'inactive' AND job.expires IS NOT NULL AND job.expires <= clock.now),
         (SELECT count(*)
          FROM minion.workers AS worker
-         WHERE NOT EXISTS (
-            SELECT FROM minion.jobs AS job WHERE job.state = 'active' AND job.worker = worker.id)),
+         -- One look into an index each, whatever statistics say.
+         WHERE (
+            SELECT true
+            FROM minion.jobs AS job
+            WHERE job.state = 'active' AND job.worker = worker.id
+            LIMIT 1) IS NULL),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE schedule.paused),
         (SELECT count(*) FROM minion.schedules AS schedule WHERE NOT schedule.paused),
         clock.now - pg_postmaster_start_time(),
@@ -947,7 +952,7 @@ END;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:204
+-- src/worker.rs:235
 -- minion::worker::receive
 CREATE  FUNCTION "receive"(
 	"worker" bigint /* Option < i64 > */
@@ -957,7 +962,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:125
+-- src/worker.rs:155
 -- minion::worker::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
@@ -980,7 +985,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:190
+-- src/job/bulk.rs:196
 -- minion::job::bulk::remove_jobs
 -- requires:
 --   tables
@@ -998,13 +1003,13 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:145
+-- src/repair/mod.rs:146
 -- minion::repair::repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:116
+-- src/repair/mod.rs:117
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -1068,7 +1073,7 @@ AS 'MODULE_PATHNAME', 'retry_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:162
+-- src/job/bulk.rs:168
 -- minion::job::bulk::retry_jobs
 -- requires:
 --   tables
@@ -1107,7 +1112,7 @@ AS 'MODULE_PATHNAME', 'schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:94
+-- src/lock.rs:154
 -- minion::lock::unlock
 CREATE  FUNCTION "unlock"(
 	"name" TEXT /* Option < & str > */
@@ -1117,7 +1122,7 @@ AS 'MODULE_PATHNAME', 'unlock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:175
+-- src/worker.rs:206
 -- minion::worker::unregister_worker
 CREATE  FUNCTION "unregister_worker"(
 	"id" bigint /* Option < i64 > */
@@ -1137,8 +1142,14 @@ AS 'MODULE_PATHNAME', 'unschedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/upgrade.rs:39
+-- src/schedule/upgrade.rs:40
 -- minion::schedule::upgrade::upgrade_schedules
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/outcome.rs:37
+-- minion::job::outcome::wait_for_job
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1188,12 +1199,21 @@ CREATE FUNCTION "jobs_truncated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:327
+-- src/job/triggers.rs:328
 -- minion::job::triggers::limits_changed
 CREATE FUNCTION "limits_changed"()
 	RETURNS TRIGGER
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'limits_changed_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lock.rs:90
+-- minion::lock::lock_written
+CREATE FUNCTION "lock_written"()
+	RETURNS TRIGGER
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'lock_written_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1206,6 +1226,7 @@ CREATE FUNCTION "limits_changed"()
 --   job::triggers::job_deleted
 --   job::triggers::jobs_truncated
 --   job::triggers::limits_changed
+--   lock::lock_written
 
 -- See src/job/triggers.rs for what they do, and why they have no WHEN clauses.
 
@@ -1233,10 +1254,13 @@ FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
 CREATE TRIGGER limit_rules_changed
 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON minion.limit_rules
 FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
+
+CREATE TRIGGER locks_written AFTER INSERT OR UPDATE ON minion.locks
+FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:31
+-- src/sql.rs:32
 -- requires:
 --   triggers
 --   readers
@@ -1357,9 +1381,6 @@ COMMENT ON FUNCTION minion.wait_for_job(bigint, interval) IS
 takes longer than timeout. The caller''s transaction and snapshot stay open meanwhile.
 Raises 42704 for a job that does not exist, or was removed meanwhile, 22004 for NULL, 22023 for a negative or absurd interval,
 0A000 under REPEATABLE READ or SERIALIZABLE.';
-
-COMMENT ON FUNCTION minion.await_job(bigint, interval) IS
-'Internal: of wait_for_job(), which waits with this and returns the row. True if the job has ended.';
 
 COMMENT ON FUNCTION minion.note(bigint, jsonb) IS
 'Merges an object into a job''s notes, in any state. True if the job exists.
@@ -1558,6 +1579,9 @@ COMMENT ON FUNCTION minion.job_deleted() IS
 COMMENT ON FUNCTION minion.jobs_truncated() IS
 'Internal: trigger function that empties minion.children with minion.jobs.';
 
+COMMENT ON FUNCTION minion.lock_written() IS
+'Trigger: makes a row of a lock known to those who count the holders of its name. Raises 39P01 elsewhere.';
+
 COMMENT ON FUNCTION minion.limits_changed() IS
 'Internal: trigger function that tells all sessions that what is paused or limited has changed.';
 
@@ -1637,7 +1661,7 @@ COMMENT ON COLUMN minion.locks.id IS 'Given in the order of taking.';
 COMMENT ON COLUMN minion.locks.expires IS 'Held until then, unless it is released before.';
 COMMENT ON COLUMN minion.locks.name IS 'What is locked; any text that its users agree on.';
 COMMENT ON CONSTRAINT locks_name_has_1_to_1000_bytes ON minion.locks IS 'Names are index keys, and short.';
-COMMENT ON INDEX minion.locks_name IS 'The holders of a name, the first to expire first.';
+COMMENT ON INDEX minion.locks_holders IS 'The holders of a name, those that took it last at the end.';
 COMMENT ON INDEX minion.locks_expires IS 'What lock() clears away.';
 
 -- Schedules
@@ -1692,7 +1716,9 @@ COMMENT ON COLUMN minion.active_slots.queue IS 'The limit, as in minion.limit_ru
 COMMENT ON COLUMN minion.active_slots.task IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.active_slots.number IS 'From 0; one at or above max_active is from before the limit was lowered.';
 COMMENT ON COLUMN minion.active_slots.job IS 'The active job that has it; NULL: free.';
-COMMENT ON INDEX minion.active_slots_free IS 'For claims, to find a free one.';
+COMMENT ON COLUMN minion.active_slots.freed IS 'Since when it is free, or was before its job took it.';
+COMMENT ON INDEX minion.active_slots_number IS 'For changes of the limit.';
+COMMENT ON INDEX minion.active_slots_freed IS 'For claims, to find a free one.';
 COMMENT ON INDEX minion.active_slots_job IS 'For the end of a job.';
 
 COMMENT ON TABLE minion.start_slots IS 'Written by minion alone: when each of the starts that a limit allows may be used again.';
@@ -1700,6 +1726,7 @@ COMMENT ON COLUMN minion.start_slots.queue IS 'The limit, as in minion.limit_rul
 COMMENT ON COLUMN minion.start_slots.task IS 'The limit, as in minion.limit_rules.';
 COMMENT ON COLUMN minion.start_slots.number IS 'From 0; one at or above max_starts is from before the limit was lowered.';
 COMMENT ON COLUMN minion.start_slots.free_at IS 'When the next job may start with it.';
+COMMENT ON INDEX minion.start_slots_number IS 'For changes of the limit.';
 COMMENT ON INDEX minion.start_slots_free_at IS 'For claims, to find a free one.';
 
 COMMENT ON VIEW minion.limits IS 'What limit_task() and limit_queue() have limited, and what is in use of it now.';
@@ -1724,11 +1751,12 @@ COMMENT ON TRIGGER jobs_updated ON minion.jobs IS 'Moves jobs whose facts change
 COMMENT ON TRIGGER jobs_deleted ON minion.jobs IS 'Lets the children of removed jobs go on.';
 COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too.';
 COMMENT ON TRIGGER paused_queues_changed ON minion.paused_queues IS 'Tells all sessions.';
+COMMENT ON TRIGGER locks_written ON minion.locks IS 'Tells those who count holders.';
 COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessions.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:72
+-- src/sql.rs:73
 -- finalize
 -- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
 -- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
@@ -1834,7 +1862,6 @@ GRANT EXECUTE ON FUNCTION
     minion.list_schedules(bigint, bigint, bigint, bigint[], text[]),
     minion.list_queues(),
     minion.wait_for_job(bigint, interval),
-    minion.await_job(bigint, interval),
     minion.next_run(text, timestamptz, text),
     minion.is_locked(text),
     minion.backoff(int),
