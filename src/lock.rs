@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::job::argument::{self, given, span};
 use crate::shared::bounds::{self, Kind};
 use crate::shared::transaction;
-use crate::statement::lock::lock_name;
+use crate::statement::lock::{lock_name, lock_to_write};
 use crate::statement::probe::holders::holders;
 use crate::statement::trigger::{Event, answer, relation};
 use crate::statement::{Session, Statement, Timestamp, clock, must_be_writable, params};
@@ -126,6 +126,7 @@ fn lock(
         return Err(Error::value("holders", holders, "must be at least 1", hint).into());
     }
     must_be_writable(c"minion.lock()");
+    lock_to_write(c"locks");
     Ok(Session::with(|session| {
         lock_name(name);
         let now = clock();
@@ -155,6 +156,7 @@ fn is_locked(name: Option<&str>) -> Result<bool, ErrorReport> {
 fn unlock(name: Option<&str>) -> Result<bool, ErrorReport> {
     let name = argument::name("name", given("name", name)?)?;
     must_be_writable(c"minion.unlock()");
+    lock_to_write(c"locks");
     Ok(Session::with(|session| {
         lock_name(name);
         let first = held(session, name, clock(), usize::MAX)?.into_iter().min();

@@ -167,6 +167,7 @@ fn register_worker(
         );
     }
     must_be_writable(c"minion.register_worker()");
+    lock_to_write(c"workers");
     Ok(Session::with(|session| {
         let now = clock();
         let mut tries = 0;
