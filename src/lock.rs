@@ -14,7 +14,7 @@ use crate::shared::transaction;
 use crate::statement::lock::{lock_name, lock_to_write};
 use crate::statement::probe::holders::holders;
 use crate::statement::trigger::{Event, answer, relation};
-use crate::statement::{Session, Statement, Timestamp, clock, must_be_writable, params};
+use crate::statement::{Session, Statement, Timestamp, clock, must_be_writable, oid_of, params};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -42,7 +42,7 @@ static HOLDERS: Statement = Statement::latest(
 );
 
 static HOLD: Statement = Statement::latest(
-    "INSERT INTO minion.locks (name, expires) VALUES ($1, $2 + $3)",
+    "INSERT INTO minion.locks (name, expires) VALUES ($1, $2 + $3) RETURNING id",
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INTERVALOID],
 );
 
@@ -134,7 +134,11 @@ fn lock(
         let free = held(session, name, now, most)?.len() < most;
         purge(session, now)?;
         if free && duration.as_micros() > 0 {
-            session.run(&HOLD, params![name, now, duration])?.written("locks")?;
+            let rows = session.run(&HOLD, params![name, now, duration])?.written("locks")?;
+            // Also where triggers don't fire.
+            if let Some(id) = rows.get(0, 1) {
+                transaction::bounded(Kind::Locks, oid_of(c"locks"), (name, ""), id);
+            }
         }
         Ok(free)
     })?)

@@ -26,6 +26,11 @@ const MOST: usize = 64;
 /// may have been written while triggers did not fire.
 const VERIFY_MICROS: i64 = 1_000_000;
 
+/// How long at least what was lowered is remembered, and how many times as long as a look takes. Twice that is what a
+/// bound lags behind at most where others lower it all the time.
+const PERIOD_MICROS: i64 = 50_000;
+const LOOKS: i64 = 3;
+
 /// Before every row.
 pub const FIRST: i64 = i64::MIN;
 
@@ -60,9 +65,61 @@ struct State {
     key: Key,
     bound: i64,
     version: u64,
+    /// What was lowered since a version, and in the period before that.
+    low: Lowered,
+    low_before: Lowered,
+    /// When this period began, and how long it lasts.
+    began: Timestamp,
+    period: i64,
     /// Not raised as long as a transaction before this one is under way; 0 for none.
     barrier: u32,
     verify_at: Timestamp,
+}
+
+/// The first place that was lowered to since a version.
+#[derive(Clone, Copy)]
+struct Lowered {
+    since: u64,
+    to: i64,
+}
+
+impl State {
+    fn new(key: Key, version: u64, barrier: u32, now: Timestamp) -> Self {
+        let low = Lowered { since: version, to: END };
+        Self {
+            key,
+            bound: FIRST,
+            version,
+            low,
+            low_before: low,
+            began: now,
+            period: PERIOD_MICROS,
+            barrier,
+            verify_at: Timestamp(now.0 + VERIFY_MICROS),
+        }
+    }
+
+    /// A row is there that may stand before the bound.
+    fn lower(&mut self, version: u64, to: i64, now: Timestamp) {
+        self.bound = self.bound.min(to);
+        self.low.to = self.low.to.min(to);
+        self.version = version;
+        // Nothing can be said of a look that began before everything was.
+        if to == FIRST || now.0.saturating_sub(self.began.0) >= self.period {
+            self.low_before = self.low;
+            self.low = Lowered { since: version, to: END };
+            self.began = now;
+        }
+    }
+
+    /// Where the first row may be that a look did not see which began with a version; None if nobody knows any more.
+    fn lowered_since(&self, version: u64) -> Option<i64> {
+        match version {
+            _ if version >= self.low.since => Some(self.low.to),
+            _ if version >= self.low_before.since => Some(self.low.to.min(self.low_before.to)),
+            _ => None,
+        }
+    }
 }
 
 /// All zeroes is one of nobody.
@@ -84,7 +141,7 @@ impl Bound {
 
 impl Area {
     fn bound(&self, key: Key) -> &Bound {
-        &self.bounds()[key.0 as usize % BOUNDS]
+        &self.bounds()[key.1 as usize % BOUNDS]
     }
 }
 
@@ -113,23 +170,23 @@ pub struct Reading {
     verifies: bool,
 }
 
-/// None without shared memory. To be called before the snapshot of the look is taken.
+/// None without shared memory, and on a standby, where nobody tells of what comes. To be called before the snapshot of
+/// the look is taken.
 pub fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
+    // SAFETY: reads the server's state.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return None;
+    }
     let (area, key) = Key::new(kind, table, name)?;
     let now = clock();
-    let next = area.next_version();
+    let (next, barrier) = (area.next_version(), barrier(area));
     let (bound, version, verifies) = area.bound(key).state(|state| {
-        if state.key != key {
-            *state = State {
-                key,
-                bound: FIRST,
-                version: next,
-                // Nobody knows what has been forgotten of it.
-                barrier: area.barrier.load(Ordering::Relaxed),
-                verify_at: Timestamp(now.0 + VERIFY_MICROS),
-            };
+        let is_new = state.key != key;
+        if is_new {
+            // Nobody knows what has been forgotten of it.
+            *state = State::new(key, next, barrier, now);
         }
-        let verifies = state.verify_at <= now;
+        let verifies = state.verify_at <= now || (is_new && kind == Kind::Purge);
         if verifies {
             state.verify_at = Timestamp(now.0 + VERIFY_MICROS);
         }
@@ -139,6 +196,26 @@ pub fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
     Some(Reading { area, key, bound: bound.min(own), version, began: now, verifies })
 }
 
+/// The first transaction that can't have been prepared when something was forgotten. At first that is everything: there
+/// may be some from before the server was started.
+fn barrier(area: &Area) -> u32 {
+    let known = area.barrier.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let next = next_transaction();
+    match area.barrier.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => next,
+        Err(known) => known,
+    }
+}
+
+/// Never 0.
+fn next_transaction() -> u32 {
+    // SAFETY: reads the server's counter.
+    (unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32).max(1)
+}
+
 impl Reading {
     /// A look that began after the reading saw nothing that counts before `first`, of all that is committed. `xmin`:
     /// of its snapshot.
@@ -146,10 +223,14 @@ impl Reading {
         if has_changed_anything() || snapshot_is_fixed() {
             return;
         }
-        let now = clock().0;
+        let took = clock().0 - self.began.0;
         self.area.bound(self.key).state(|state| {
-            if state.key != self.key || state.version != self.version {
+            if state.key != self.key {
                 return;
+            }
+            state.period = PERIOD_MICROS.max(LOOKS * took);
+            if self.verifies {
+                state.verify_at = Timestamp(self.began.0 + VERIFY_MICROS.max(100 * took));
             }
             if state.barrier != 0 {
                 if is_before(xmin.into(), state.barrier) {
@@ -157,11 +238,10 @@ impl Reading {
                 }
                 state.barrier = 0;
             }
-            // A look at everything knows better.
-            state.bound = if self.verifies { first } else { state.bound.max(first) };
-            if self.verifies {
-                let pause = 100 * (now - self.began.0);
-                state.verify_at = Timestamp(now + pause.max(VERIFY_MICROS));
+            if let Some(low) = state.lowered_since(self.version) {
+                let first = first.min(low);
+                // A look at everything knows better.
+                state.bound = if self.verifies { first } else { state.bound.max(first) };
             }
         });
     }
@@ -243,15 +323,16 @@ pub fn end(area: &Area, prepared: bool) {
         if notes.count == 0 {
             return;
         }
-        // SAFETY: reads the server's counter. A transaction that is prepared is before it, and counts as under way
-        // until it is over.
-        let barrier = unsafe { pg_sys::ReadNextFullTransactionId().value as u32 };
+        // A transaction that is prepared is before it, and counts as under way until it is over.
+        let barrier = next_transaction();
         if prepared {
-            area.barrier.store(barrier, Ordering::Relaxed);
+            // Of two, the later one: both are near each other.
+            let later = |known: u32| (known == 0 || is_before(known, barrier)).then_some(barrier);
+            let _ = area.barrier.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
         }
+        let now = clock();
         let lower = |state: &mut State, at: i64| {
-            state.version = area.next_version();
-            state.bound = state.bound.min(if prepared { FIRST } else { at });
+            state.lower(area.next_version(), if prepared { FIRST } else { at }, now);
             if prepared {
                 state.barrier = barrier;
             }

@@ -88,7 +88,11 @@ impl Opened {
 /// Whether the caller may read the whole of a table, which is open.
 fn is_readable(table: pg_sys::Relation) -> bool {
     // SAFETY: the relation is open.
-    let oid = unsafe { (*table).rd_id };
+    is_readable_table(unsafe { (*table).rd_id })
+}
+
+/// The same by its oid.
+fn is_readable_table(oid: pg_sys::Oid) -> bool {
     // SAFETY: look-ups in the catalogue caches.
     let right = unsafe {
         pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), pg_sys::ACL_SELECT as pg_sys::AclMode)

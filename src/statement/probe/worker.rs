@@ -1,9 +1,9 @@
 //! Whether a worker is registered, and when it was heard of last.
 
 use super::place::Place;
-use super::{Latest, Opened, is_bigint};
+use super::{Latest, Opened, is_bigint, is_readable_table};
 use crate::statement::value::Jsonb;
-use crate::statement::{Timestamp, snapshot_is_fixed};
+use crate::statement::{Timestamp, oid_of, snapshot_is_fixed};
 use pgrx::{IntoDatum, pg_sys};
 use std::cell::Cell;
 
@@ -27,6 +27,11 @@ pub struct Heard {
     pub at: pg_sys::ItemPointerData,
     notified: Timestamp,
     same_status: bool,
+}
+
+/// Whether the caller may ask where a worker's row is.
+pub fn may_look() -> bool {
+    is_readable_table(oid_of(c"workers"))
 }
 
 impl Heard {

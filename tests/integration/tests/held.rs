@@ -186,6 +186,12 @@ fn a_holder_that_no_trigger_tells_of_is_found() {
     until("the lock is held", || holds(&mut client));
     run(&mut client, "SELECT minion.unlock('name')");
 
+    // What lock() itself writes is known without a trigger.
+    let both = "SELECT minion.lock('name', '1 hour')::int + minion.lock('name', '1 hour')::int";
+    assert_eq!(other.one::<i32>(both, &[]), 1);
+    assert!(holds(&mut client) && holds(&mut other));
+    run(&mut other, "SELECT minion.unlock('name')");
+
     known(&mut client);
     run(&mut other, "RESET session_replication_role");
     run(&mut other, &format!("BEGIN; {insert}; PREPARE TRANSACTION '{}'", database.name));
@@ -218,4 +224,26 @@ fn locks_of_many_names_are_exact_though_they_take_each_others_place() {
         }
         assert_eq!(sum, count, "{call}");
     }
+}
+
+#[test]
+fn a_worker_with_rights_by_column_says_that_it_is_there() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client.register();
+    let role = format!("of {}", database.name);
+    run(
+        &mut client,
+        &format!(
+            "CREATE ROLE \"{role}\";
+             GRANT USAGE ON SCHEMA minion TO \"{role}\";
+             GRANT EXECUTE ON FUNCTION minion.register_worker(bigint, text, int, jsonb) TO \"{role}\";
+             GRANT SELECT (id), UPDATE (notified, status) ON minion.workers TO \"{role}\";
+             SET ROLE \"{role}\""
+        ),
+    );
+    for _ in 0..2 {
+        assert_eq!(client.one::<i64>("SELECT minion.register_worker(1)", &[]), 1);
+    }
+    run(&mut client, &format!("RESET ROLE; DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
 }

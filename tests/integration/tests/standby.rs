@@ -106,6 +106,14 @@ fn a_standby_refuses_what_writes_and_a_promotion_makes_a_queue_of_it() {
     until("the jobs are there", || {
         client.one::<i64>("SELECT count(*) FROM minion.list_jobs()", &[]) == 2
     });
+    // A look that finds no holder of a lock hides none that comes.
+    let is_locked = "SELECT minion.is_locked('of the primary')";
+    assert!(!client.one::<bool>(is_locked, &[]));
+    run(&mut primary, "SELECT minion.lock('of the primary', '1 hour')");
+    until("the lock is there", || {
+        client.one("SELECT count(*) = 1 FROM minion.locks WHERE name = 'of the primary'", &[])
+    });
+    assert!(client.one::<bool>(is_locked, &[]));
     for sql in WRITES {
         let error = client.batch_execute(sql).expect_err(sql);
         assert_eq!(error.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION), "{sql}: {error:?}");
