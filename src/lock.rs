@@ -56,16 +56,14 @@ fn held(
     now: Timestamp,
     most: usize,
 ) -> Result<Vec<(Timestamp, i64)>, Error> {
-    let mut reading = None;
-    let from = |table| {
-        reading = bounds::read(Kind::Locks, table, (name, ""));
-        reading.as_ref().map_or(bounds::FIRST, |reading| reading.bound)
-    };
-    if let Some(holders) = holders(name, now, most, from) {
-        if let Some(reading) = reading {
-            let first = holders.held.first().map_or(bounds::END, |(_, id)| *id);
-            reading.raise(first, holders.xmin);
-        }
+    let looked = bounds::look(Kind::Locks, (name, ""), |from| {
+        let found = holders(name, now, most, from);
+        let seen = found
+            .as_ref()
+            .map(|found| (found.held.first().map_or(bounds::END, |(_, id)| *id), found.xmin));
+        (found, seen)
+    });
+    if let Some(holders) = looked {
         return Ok(holders.held);
     }
     // As many as an int can say, or 0 for all.

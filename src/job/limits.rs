@@ -20,7 +20,7 @@ use crate::shared::transaction;
 use crate::statement::lock::{LimitLock, PlaceLock, Places, lock_limits, lock_to_write};
 use crate::statement::probe::slots::{self, Limited, Slot};
 use crate::statement::{
-    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, params,
+    Rows, Session, Statement, Timestamp, as_owner_of_jobs, invalidation, oid_of, params,
 };
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
@@ -85,7 +85,7 @@ static FREE: Statement = Statement::latest(
     "UPDATE minion.active_slots
     SET job = NULL, freed = pg_catalog.clock_timestamp()
     WHERE job = $1
-    RETURNING queue, task, freed, tableoid",
+    RETURNING queue, task, freed",
     &[pg_sys::INT8OID],
 );
 
@@ -265,16 +265,10 @@ fn lock_place(limited: &Limited) -> Slot {
         Places::Active => Kind::Active,
         Places::Start => Kind::Starts,
     };
-    let mut reading = None;
-    let from = |table| {
-        reading = bounds::read(kind, table, (limited.queue, limited.task));
-        reading.as_ref().map_or(bounds::FIRST, |reading| reading.bound)
-    };
-    let (slot, seen) = limited.lock(from);
-    if let (Some(reading), Some(seen)) = (reading, seen) {
-        reading.raise(seen.first.unwrap_or(bounds::END), seen.xmin);
-    }
-    slot
+    bounds::look(kind, (limited.queue, limited.task), |from| {
+        let (slot, seen) = limited.lock(from);
+        (slot, seen.map(|(first, xmin)| (first.unwrap_or(bounds::END), xmin)))
+    })
 }
 
 impl Slots {
@@ -360,8 +354,7 @@ pub fn free(session: &Session, job: i64) -> Result<bool, Error> {
             let (queue, task) =
                 (freed.get(row, 1).expect(column), freed.get(row, 2).expect(column));
             let Timestamp(at) = freed.get(row, 3).expect(column);
-            let table = freed.get(row, 4).expect(column);
-            transaction::bounded(Kind::Active, table, (queue, task), at);
+            transaction::bounded(Kind::Active, oid_of(c"active_slots"), (queue, task), at);
         }
         Ok(freed.count() + removed > 0)
     })

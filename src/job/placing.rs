@@ -5,11 +5,12 @@ use crate::shared::transaction;
 use crate::statement::probe::{Unresolved, may_have_waiting_child, unresolved};
 use crate::statement::row::{Column, Row};
 use crate::statement::value::BigintArray;
-use crate::statement::{Param, Session, Statement, Timestamp, as_owner_of_table, params};
+use crate::statement::{
+    Meanwhile, Param, Session, Statement, Timestamp, as_owner_of_table, params,
+};
 use pgrx::PgTrigger;
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::thread::LocalKey;
 
 /// Whether a parent is not done, as far as this snapshot shows. A long list is left to the next claim:
 /// hundreds of such children may be changed at once. $1 the parents, $2 lax, $3 the clock.
@@ -180,24 +181,6 @@ thread_local!(static AT_ONCE: Cell<bool> = const { Cell::new(false) });
 pub fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
     let _at_once = Meanwhile::set(&AT_ONCE, true);
     work()
-}
-
-/// A value that holds until this is dropped, also by an error; then it is again what it was.
-struct Meanwhile<T: Copy + 'static> {
-    cell: &'static LocalKey<Cell<T>>,
-    before: T,
-}
-
-impl<T: Copy> Meanwhile<T> {
-    fn set(cell: &'static LocalKey<Cell<T>>, value: T) -> Self {
-        Self { cell, before: cell.replace(value) }
-    }
-}
-
-impl<T: Copy> Drop for Meanwhile<T> {
-    fn drop(&mut self) {
-        self.cell.set(self.before);
-    }
 }
 
 /// Keeps the look-up from parents to children as the job says.

@@ -4,7 +4,7 @@
 //! Rows that come and go all the time leave entries in the index, which VACUUM may not take away while somebody holds
 //! a snapshot. New ones come at the end; so what looks for them begins where the first was that counted, as claims
 //! do in their lanes (see [`super::heads`]), by the same rules: the reading is made before the snapshot of the look,
-//! and counts only if nobody has lowered the bound since; nobody raises it who has changed anything; and whatever
+//! and a bound is not raised beyond what was lowered since; nobody raises it who has changed anything; and whatever
 //! makes a row count that may stand before the bound lowers it when its transaction ends, however it does.
 //!
 //! There is one place for each hash. Two names never share a bound, but take each other's place.
@@ -55,7 +55,7 @@ pub type Name<'a> = (&'a str, &'a str);
 
 /// Nobody can choose two names that have the same one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key(u64, u64);
+struct Key(u64, u64);
 
 /// Nothing is kept in mind of it: the key of a place that was never used.
 const NOBODY: Key = Key(0, 0);
@@ -160,11 +160,29 @@ impl Key {
     }
 }
 
+/// Looks for the rows of a name from where on some may count. `work` asks for that with the oid of their table, before
+/// it takes a snapshot, and says, if it can, where the first is that counts, END for none, and the xmin of the snapshot.
+pub fn look<T>(
+    kind: Kind,
+    name: Name,
+    work: impl FnOnce(&mut dyn FnMut(pg_sys::Oid) -> i64) -> (T, Option<(i64, pg_sys::TransactionId)>),
+) -> T {
+    let mut reading = None;
+    let (found, seen) = work(&mut |table| {
+        reading = read(kind, table, name);
+        reading.as_ref().map_or(FIRST, |reading| reading.bound)
+    });
+    if let (Some(reading), Some((first, xmin))) = (reading, seen) {
+        reading.raise(first, xmin);
+    }
+    found
+}
+
 /// What was known of a name at some moment.
-pub struct Reading {
+struct Reading {
     area: &'static Area,
     key: Key,
-    pub bound: i64,
+    bound: i64,
     version: u64,
     began: Timestamp,
     verifies: bool,
@@ -172,7 +190,7 @@ pub struct Reading {
 
 /// None without shared memory, and on a standby, where nobody tells of what comes. To be called before the snapshot of
 /// the look is taken.
-pub fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
+fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
     // SAFETY: reads the server's state.
     if unsafe { pg_sys::RecoveryInProgress() } {
         return None;
@@ -219,7 +237,7 @@ fn next_transaction() -> u32 {
 impl Reading {
     /// A look that began after the reading saw nothing that counts before `first`, of all that is committed. `xmin`:
     /// of its snapshot.
-    pub fn raise(&self, first: i64, xmin: pg_sys::TransactionId) {
+    fn raise(&self, first: i64, xmin: pg_sys::TransactionId) {
         if has_changed_anything() || snapshot_is_fixed() {
             return;
         }

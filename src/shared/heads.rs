@@ -16,7 +16,7 @@ use super::slot::{Slot, State, Table, VERIFY_MICROS, Vain};
 use super::transaction;
 use super::waiters::{ANY, wake_for_jobs};
 use crate::statement::{
-    Timestamp, clock, has_changed_anything, has_row_security, snapshot_is_fixed,
+    Timestamp, clock, has_changed_anything, has_row_security, oid_of, snapshot_is_fixed,
 };
 use pgrx::pg_sys;
 use std::collections::{HashMap, HashSet};
@@ -66,16 +66,11 @@ impl Heads {
     /// some rows only, and so can't tell what there is.
     pub fn here() -> Option<Self> {
         let area = SHARED.get()?;
-        // SAFETY: look-ups in the catalogue caches, in a transaction.
-        let relation = unsafe {
-            if pg_sys::RecoveryInProgress() {
-                return None;
-            }
-            pg_sys::get_relname_relid(
-                c"jobs".as_ptr(),
-                pg_sys::get_namespace_oid(c"minion".as_ptr(), true),
-            )
-        };
+        // SAFETY: reads the server's state.
+        if unsafe { pg_sys::RecoveryInProgress() } {
+            return None;
+        }
+        let relation = oid_of(c"jobs");
         let visible = relation != pg_sys::InvalidOid && !has_row_security(relation.into());
         visible.then(|| Self::of(area, relation))
     }

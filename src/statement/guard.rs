@@ -1,6 +1,6 @@
 //! Work that may fail without taking all else with it.
 
-use super::{check_for_interrupts, clock};
+use super::{Meanwhile, check_for_interrupts, clock};
 use crate::error::{Error, Failure};
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
@@ -16,22 +16,6 @@ enum Outcome<T> {
 }
 
 thread_local!(static UNDOING: Cell<bool> = const { Cell::new(false) });
-
-/// Until it is dropped, come what may.
-struct Undoing(());
-
-impl Undoing {
-    fn begin() -> Self {
-        UNDOING.set(true);
-        Self(())
-    }
-}
-
-impl Drop for Undoing {
-    fn drop(&mut self) {
-        UNDOING.set(false);
-    }
-}
 
 /// Whether the subtransaction that is being undone is one of a guard.
 pub fn is_in_guard() -> bool {
@@ -61,7 +45,7 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure>
         match outcome {
             Outcome::Done(_) => pg_sys::ReleaseCurrentSubTransaction(),
             _ => {
-                let _undoing = Undoing::begin();
+                let _undoing = Meanwhile::set(&UNDOING, true);
                 pg_sys::RollbackAndReleaseCurrentSubTransaction();
             }
         }

@@ -1,7 +1,7 @@
 //! What a backend keeps in mind of tables that seldom change: the server's invalidation messages, which
 //! triggers on those tables ask for, tell every backend when they have.
 
-use super::users;
+use super::{oid_of, users};
 use pgrx::{PgTrigger, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -48,11 +48,7 @@ pub fn exist() -> bool {
 }
 
 fn tables() -> [pg_sys::Oid; 2] {
-    // SAFETY: look-ups in the catalogue caches.
-    TABLES.map(|name| unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        pg_sys::get_relname_relid(name.as_ptr(), schema)
-    })
+    TABLES.map(oid_of)
 }
 
 /// Tells all backends, when the transaction commits, that a table has changed; this one at once.

@@ -1,5 +1,6 @@
 //! The server's own locks, in lock spaces of the extension's own.
 
+use super::oid_of;
 use pgrx::{IntoDatum, pg_sys};
 use std::ffi::CStr;
 
@@ -111,13 +112,10 @@ fn limit(queue: &str, task: &str) -> u64 {
 /// order jobs, locks, workers, schedules, as a reset, an upgrade and stats() take them: who does it the other way
 /// round deadlocks with a reset.
 pub fn lock_to_write(table: &CStr) {
-    // SAFETY: look-ups in the catalogue caches; the lock is the transaction's.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
-        if table != pg_sys::InvalidOid {
-            pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE);
-        }
+    let table = oid_of(table);
+    if table != pg_sys::InvalidOid {
+        // SAFETY: the table is there, and the lock is the transaction's.
+        unsafe { pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE) };
     }
 }
 

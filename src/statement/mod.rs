@@ -10,6 +10,7 @@ pub mod client;
 mod guard;
 pub mod invalidation;
 pub mod lock;
+mod meanwhile;
 pub mod probe;
 mod qualify;
 pub mod row;
@@ -31,6 +32,7 @@ use std::ffi::{CStr, CString};
 
 pub use attempt::attempt;
 pub use guard::{Chance, guarded, is_in_guard, spare};
+pub use meanwhile::Meanwhile;
 pub use rows::Rows;
 pub use time::{Timestamp, clock, statement_ends};
 
@@ -304,11 +306,9 @@ pub fn as_owner_of_table<T>(trigger: &PgTrigger, work: impl FnOnce() -> T) -> T 
 pub fn as_owner_of_jobs<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: look-ups in the catalogue caches; the row is used before it is given back.
     let owner = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        let jobs = pg_sys::get_relname_relid(c"jobs".as_ptr(), schema);
         let row = pg_sys::SearchSysCache1(
             pg_sys::SysCacheIdentifier::RELOID as i32,
-            pg_sys::Datum::from(jobs),
+            pg_sys::Datum::from(oid_of(c"jobs")),
         );
         if row.is_null() {
             return work();

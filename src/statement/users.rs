@@ -3,7 +3,7 @@
 //! An UPDATE of ours raises no error over one job unless something of theirs does. Where there is nothing, no
 //! claim pays for a subtransaction.
 
-use super::invalidation;
+use super::{invalidation, oid_of};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -50,11 +50,7 @@ pub fn may_interfere() -> bool {
         return known;
     }
     invalidation::listen();
-    // SAFETY: look-ups in the catalogue caches.
-    let jobs = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-        pg_sys::get_relname_relid(c"jobs".as_ptr(), schema)
-    };
+    let jobs = oid_of(c"jobs");
     if jobs == pg_sys::InvalidOid {
         return false;
     }

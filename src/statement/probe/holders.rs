@@ -22,7 +22,7 @@ pub fn holders(
     name: &str,
     now: Timestamp,
     most: usize,
-    from: impl FnOnce(pg_sys::Oid) -> i64,
+    from: &mut dyn FnMut(pg_sys::Oid) -> i64,
 ) -> Option<Holders> {
     let locks = Opened::new(c"locks", c"locks_holders")?;
     if !locks.is_readable() {

@@ -9,7 +9,7 @@ pub mod slots;
 pub mod worker;
 
 use super::row::{Column, Row, State};
-use super::{Timestamp, check_for_interrupts, clock, has_row_security, snapshot_is_fixed};
+use super::{Timestamp, check_for_interrupts, clock, has_row_security, oid_of, snapshot_is_fixed};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 
@@ -24,16 +24,15 @@ struct Opened {
 impl Opened {
     /// None if there is no such index, or not one that can be used: then a statement has to look.
     fn new(table: &CStr, index: &CStr) -> Option<Self> {
-        // SAFETY: look-ups in the catalogue caches; both relations are locked before they are used.
+        // SAFETY: both relations are there, and locked before they are used.
         unsafe {
-            let schema = pg_sys::get_namespace_oid(c"minion".as_ptr(), true);
-            let table = pg_sys::get_relname_relid(table.as_ptr(), schema);
+            let table = oid_of(table);
             if table == pg_sys::InvalidOid {
                 return None;
             }
             let table = pg_sys::table_open(table, LOCK);
             // Under the table's lock, so that no REINDEX takes it away in between.
-            let index = pg_sys::get_relname_relid(index.as_ptr(), schema);
+            let index = oid_of(index);
             if index == pg_sys::InvalidOid {
                 pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
                 return None;

@@ -23,14 +23,6 @@ pub enum Slot {
     None(Option<Timestamp>),
 }
 
-/// What a look for a free place has seen of all that are committed.
-pub struct Seen {
-    /// Where the first one stands in the index, if there is any.
-    pub first: Option<i64>,
-    /// No transaction before it was under way.
-    pub xmin: pg_sys::TransactionId,
-}
-
 /// Columns of both tables of places, by their place in `sql/tables.sql`.
 const NUMBER: i32 = 3;
 const JOB: i32 = 4;
@@ -77,8 +69,11 @@ pub struct Limited<'a> {
 impl Limited<'_> {
     /// A free place, if there are more below the limit than are taken beyond it. It is the one that has been free for
     /// longest. `from` is asked for where in the index the first may be, with the oid of the table, before there is a
-    /// snapshot.
-    pub fn lock(&self, from: impl FnOnce(pg_sys::Oid) -> i64) -> (Slot, Option<Seen>) {
+    /// snapshot. Also where the first is that is committed, if there is any, and the xmin of the look.
+    pub fn lock(
+        &self,
+        from: &mut dyn FnMut(pg_sys::Oid) -> i64,
+    ) -> (Slot, Option<(Option<i64>, pg_sys::TransactionId)>) {
         let Some((beyond, mut busy)) = self.taken_beyond() else { return (Slot::None(None), None) };
         let none = |busy, until| if busy { Slot::Busy } else { Slot::None(until) };
         if beyond >= self.most {
@@ -99,13 +94,12 @@ impl Limited<'_> {
         let mut keys = [queue, task, is_from_bigint(3, from, pg_sys::F_TIMESTAMPTZ_GE)];
         let count = if in_order { 3 } else { 2 };
         let latest = Latest::new();
-        // SAFETY: the snapshot is registered.
-        let mut seen = Seen { first: None, xmin: unsafe { (*latest.0).xmin } };
+        let mut first = None;
         let mut until = None;
         let mut to_spare = beyond;
         let found = slots.first(latest.0, &mut keys[..count], |slot| {
-            if in_order && seen.first.is_none() {
-                seen.first = slot.get(self.free_since());
+            if in_order && first.is_none() {
+                first = slot.get(self.free_since());
             }
             if !self.is_free(slot) {
                 until = slot.get(FREE_AT);
@@ -118,7 +112,8 @@ impl Limited<'_> {
             to_spare -= 1;
             (to_spare < 0).then_some(Some((lock, slot.place())))
         });
-        let seen = in_order.then_some(seen);
+        // SAFETY: the snapshot is registered.
+        let seen = in_order.then(|| (first, unsafe { (*latest.0).xmin }));
         let Some((lock, place)) = found.flatten() else { return (none(busy, until), seen) };
         locks.push(lock);
         (Slot::Locked(locks, place), seen)

@@ -1,16 +1,9 @@
 //! However much stands in the queue, a claim looks at little of it: counted in buffers, which do not depend
 //! on the machine.
 
+use integration::cost::cost;
 use integration::{Ask, Database};
 use postgres::Client;
-use serde_json::Value;
-
-/// The buffers that a call looks at.
-fn cost(client: &mut Client, call: &str) -> i64 {
-    let plan: Value = client.one(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}"), &[]);
-    let blocks = |name: &str| plan[0]["Plan"][name].as_i64().expect("a number of blocks");
-    blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
-}
 
 /// The most that one of ten calls looks at, once the session has its plans and its catalog.
 fn most(client: &mut Client, call: &str) -> i64 {

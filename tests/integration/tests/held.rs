@@ -1,23 +1,15 @@
 //! What changes all the time costs no more the more often it has changed, though a held snapshot keeps VACUUM from
 //! taking anything away; and what is kept in mind for that hides nothing.
 
+use integration::cost::usual;
 use integration::heads::{is_preloaded, run};
 use integration::{Ask, Database, until};
 use postgres::Client;
 use serde_json::Value;
 
-/// The buffers that a call looks at: the median, for once a second somebody looks at everything.
+/// The buffers that a call usually looks at.
 fn buffers(client: &mut Client, call: &str) -> i64 {
-    let mut costs: Vec<i64> = (0..9)
-        .map(|_| {
-            let plan: Value =
-                client.one(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}"), &[]);
-            let blocks = |name: &str| plan[0]["Plan"][name].as_i64().expect("a number of blocks");
-            blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
-        })
-        .collect();
-    costs.sort_unstable();
-    costs[costs.len() / 2]
+    usual(client, call, "")
 }
 
 /// What a call costs at first, and after `often` has been run so many times under a held snapshot.

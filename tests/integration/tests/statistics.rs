@@ -1,17 +1,10 @@
 //! Each call has one good plan, whatever is known of the tables when its session makes it, and however many rows
 //! come afterwards: counted in buffers, which do not depend on the machine.
 
+use integration::cost::cost;
 use integration::heads::run;
 use integration::{Ask, Database};
 use postgres::Client;
-use serde_json::Value;
-
-/// The buffers that a call looks at.
-fn cost(client: &mut Client, call: &str) -> i64 {
-    let plan: Value = client.one(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}"), &[]);
-    let blocks = |name: &str| plan[0]["Plan"][name].as_i64().expect("a number of blocks");
-    blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
-}
 
 /// A database in which nobody gathers statistics by himself, and worker 1.
 fn database() -> (Database, Client) {
