@@ -24,6 +24,11 @@ impl Failure {
         self.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
     }
 
+    /// Says, as a WARNING, that all others are seen to; `what` failed is such as "job 5".
+    pub fn pass_over(self, what: impl Into<String>) {
+        Error::PassedOver { what: what.into(), failure: self }.warn();
+    }
+
     /// Whether a value is to blame, and nothing else.
     pub fn is_of_a_value(&self) -> bool {
         self.code as i32 & 0o7777 == class(b"22")
@@ -102,6 +107,8 @@ pub enum Error {
     NoSuchTrigger,
     /// The session has loaded a library that is older than the extension's SQL.
     OldLibrary { library: &'static str, extension: String },
+    /// A statement of ours that is called with parameters of other types than it has; never the caller's fault.
+    ParameterTypes { types: Vec<u32>, sql: &'static str },
     /// A statement of ours that the server would not run; never the caller's fault.
     Statement { call: &'static str, code: i32, sql: &'static str },
 }
@@ -148,7 +155,7 @@ impl Error {
             Self::Element { .. } => ERRCODE_INVALID_JSON_TEXT,
             Self::WaitNeedsReadCommitted { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::OldLibrary { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Self::Statement { .. } => ERRCODE_INTERNAL_ERROR,
+            Self::ParameterTypes { .. } | Self::Statement { .. } => ERRCODE_INTERNAL_ERROR,
         }
     }
 
@@ -192,6 +199,9 @@ impl Error {
                 format!(
                     "the extension is version {extension}, but this session uses library {library}"
                 )
+            }
+            Self::ParameterTypes { types, sql } => {
+                format!("parameters of types {types:?} do not fit: {sql}")
             }
             Self::Statement { call, code, sql } => format!("{call} returned {code} for: {sql}"),
         }
@@ -263,7 +273,9 @@ impl Error {
             Self::OldLibrary { .. } => {
                 "Connect again; if minion is in shared_preload_libraries, restart the server."
             }
-            Self::Statement { .. } => "Please report this as a bug of minion.",
+            Self::ParameterTypes { .. } | Self::Statement { .. } => {
+                "Please report this as a bug of minion."
+            }
         }
     }
 }

@@ -1,28 +1,29 @@
-//! The Minion job queue inside PostgreSQL: this page says where everything is.
+//! The Minion job queue inside PostgreSQL. Rust changes state, waits and talks to the server's internals; SQL (under
+//! `sql/`) declares tables, triggers and privileges, and reads.
 //!
-//! Rust changes state, waits and talks to the server's internals; SQL (under `sql/`) declares tables,
-//! triggers and privileges, and reads. Imports run one way:
-//! `job, worker, lock, schedule, limit, repair, queue, lanes, counts → statement, shared, settings, error`; cron
-//! depends on nothing.
+//! docs/internals.md says how it works, which room imports which, and where to change what; read it first.
 
 use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
-use shared::area::SHARED;
+use shared::start::SHARED;
 
-mod counts;
+mod argument;
+mod claim;
 mod cron;
 mod error;
 mod job;
-mod lanes;
+mod legacy;
 mod limit;
 mod lock;
 mod queue;
 mod repair;
 mod schedule;
+mod server;
 mod settings;
 mod shared;
 mod sql;
-mod statement;
+mod stats;
+mod upkeep;
 mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -30,15 +31,15 @@ mod worker;
 /// Runs once when a backend loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    statement::backtrace::settle_for_none();
-    // SAFETY: a variable of the server, set while it starts.
-    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    server::backtrace::settle_for_none();
+    if server::library::is_being_preloaded() {
         settings::define_shared();
         pg_shmem_init!(SHARED = ());
     }
     settings::define();
-    statement::steer::install();
-    statement::sizes::install();
+    server::library::reserve_settings();
+    server::steer::install();
+    server::sizes::install();
 }
 
 /// What `cargo pgrx test` looks for at the root of the crate.

@@ -7,14 +7,18 @@
 //! Ids of one name come in order, so that those who count begin where the first holder was: see
 //! [`crate::shared::bounds`].
 
+use crate::argument::{self, given, span};
 use crate::error::Error;
-use crate::job::argument::{self, given, span};
+use crate::server::advisory::lock_name;
+use crate::server::probe::holders::holders;
+use crate::server::relation::{Relation, lock_to_write, oid_of};
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::must_be_writable;
+use crate::server::trigger::{Event, answer};
 use crate::shared::bounds::{self, Kind};
-use crate::shared::transaction;
-use crate::statement::lock::{lock_name, lock_to_write};
-use crate::statement::probe::holders::holders;
-use crate::statement::trigger::{Event, answer, relation};
-use crate::statement::{Session, Statement, Timestamp, clock, must_be_writable, oid_of, params};
+use crate::shared::commit;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -96,7 +100,7 @@ fn lock_written<'a>(
             && let Ok(Some(id)) = row.get_by_index(ID)
             && let Ok(Some(name)) = row.get_by_index::<&str>(NAME)
         {
-            transaction::bounded(Kind::Locks, relation(trigger), (name, ""), id);
+            commit::bounded(Kind::Locks, Relation::of(trigger).oid, (name, ""), id);
         }
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     })
@@ -135,7 +139,7 @@ fn lock(
             let rows = session.run(&HOLD, params![name, now, duration])?.written("locks")?;
             // Also where triggers don't fire.
             if let Some(id) = rows.get(0, 1) {
-                transaction::bounded(Kind::Locks, oid_of(c"locks"), (name, ""), id);
+                commit::bounded(Kind::Locks, oid_of(c"locks"), (name, ""), id);
             }
         }
         Ok(free)

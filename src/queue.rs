@@ -1,14 +1,18 @@
 //! Queues as a whole: reset, pause_queue, resume_queue. (What only reads is SQL.)
 
+use crate::argument::{given, name};
 use crate::error::Error;
-use crate::job::argument::{given, name};
-use crate::statement::{Session, Statement, as_owner_of_jobs, clock, params, sequence};
+use crate::server::identity::as_owner_of_jobs;
+use crate::server::sequence;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::clock;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 static RESET_LOCKS: Statement = Statement::new("DELETE FROM minion.locks", &[]);
 
-/// In the order in which everybody locks tables: see [`crate::statement::lock::lock_to_write`].
+/// In the order in which everybody locks tables: see [`crate::server::relation::lock_to_write`].
 static RESET_ALL: Statement =
     Statement::new("TRUNCATE minion.jobs, minion.locks, minion.workers, minion.schedules", &[]);
 

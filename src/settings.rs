@@ -2,7 +2,6 @@
 //! the server keeps a value for an unknown setting and hands it over when it is defined.
 
 use pgrx::datum::Interval;
-use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 const YEAR: f64 = 365.25 * 86_400.0;
@@ -79,12 +78,6 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::empty(),
     );
-    // A misspelt minion.… setting is an error from here on, instead of a silent no-op.
-    #[cfg(not(feature = "pg14"))]
-    // SAFETY: called from _PG_init with a constant, NUL-terminated prefix.
-    unsafe {
-        pg_sys::MarkGUCPrefixReserved(c"minion".as_ptr())
-    };
 }
 
 /// The settings of the shared memory, which the server asks for when it starts.

@@ -7,7 +7,7 @@ extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/tables.sql",
     name = "tables",
-    requires = [job::argument::is_name, job::argument::is_array, job::argument::is_object]
+    requires = [argument::is_name, argument::is_array, argument::is_object]
 );
 extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
 extension_sql_file!(
@@ -15,19 +15,19 @@ extension_sql_file!(
     name = "triggers",
     requires = [
         "place",
-        job::triggers::job_inserted,
-        job::triggers::job_added,
-        job::triggers::job_updated,
-        job::triggers::job_deleted,
-        job::triggers::jobs_truncated,
-        job::triggers::limits_changed,
+        upkeep::triggers::job_inserted,
+        upkeep::triggers::job_added,
+        upkeep::triggers::job_updated,
+        upkeep::triggers::job_deleted,
+        upkeep::triggers::jobs_truncated,
+        upkeep::triggers::limits_changed,
         lock::lock_written
     ]
 );
 extension_sql_file!(
     "../sql/readers.sql",
     name = "readers",
-    requires = ["tables", counts::job_counts, counts::queue_counts]
+    requires = ["tables", stats::counts::job_counts, stats::counts::queue_counts]
 );
 extension_sql_file!(
     "../sql/comments.sql",
@@ -38,10 +38,10 @@ extension_sql_file!(
         job::enqueue::enqueue_unique,
         job::enqueue_many::enqueue_many,
         job::dequeue::dequeue,
-        job::complete::finish_job,
-        job::complete::finish_jobs,
-        job::complete::fail_job,
-        job::complete::backoff,
+        job::finish::finish_job,
+        job::finish::finish_jobs,
+        job::finish::fail_job,
+        job::finish::backoff,
         job::change::retry_job,
         job::change::remove_job,
         job::change::note,
@@ -67,7 +67,7 @@ extension_sql_file!(
         schedule::resume_schedule,
         schedule::dispatch::dispatch_schedules,
         schedule::time::next_run,
-        lanes::lanes,
+        stats::lanes::lanes,
     ]
 );
 extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

@@ -1,19 +1,18 @@
 //! Workers: who takes jobs, whether they are still there, and commands to them.
 
+use crate::argument::{array, given, object};
 use crate::error::{Error, excerpt};
-use crate::job::argument::{array, given, object};
-use crate::statement::lock::lock_to_write;
-use crate::statement::probe::worker::{Heard, is_registered, may_look, written};
-use crate::statement::value::{Array, BigintArray, Jsonb};
-use crate::statement::{
-    Session, Statement, Timestamp, as_owner_of_jobs, check_for_interrupts, clock, must_be_writable,
-    params,
-};
+use crate::job::dequeue::has_worker;
+use crate::server::identity::as_owner_of_jobs;
+use crate::server::probe::worker::{Heard, may_look, written};
+use crate::server::relation::lock_to_write;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::{check_for_interrupts, must_be_writable};
+use crate::server::value::{Array, BigintArray, Jsonb};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-
-static EXISTS: Statement =
-    Statement::new("SELECT FROM minion.workers WHERE id = $1", &[pg_sys::INT8OID]);
 
 /// $2: ids that the sequence has not given yet belong to nobody.
 static WAS_ISSUED: Statement = Statement::new(
@@ -117,18 +116,6 @@ static EMPTY_INBOX: Statement = Statement::new(
 
 static NOTHING: Statement = Statement::new("SELECT '[]'::pg_catalog.jsonb", &[]);
 
-/// The error for a worker that is not there.
-pub fn must_be_registered(session: &Session, worker: i64) -> Result<(), Error> {
-    let registered = match is_registered(worker) {
-        Some(registered) => registered,
-        None => session.run(&EXISTS, params![worker])?.count() > 0,
-    };
-    match registered {
-        true => Ok(()),
-        false => Err(Error::NotRegistered { worker }),
-    }
-}
-
 /// Tells that a worker is still there, if it is registered.
 fn is_heard(session: &Session, worker: i64, now: Timestamp, status: Jsonb) -> Result<bool, Error> {
     if !may_look() {
@@ -139,7 +126,7 @@ fn is_heard(session: &Session, worker: i64, now: Timestamp, status: Jsonb) -> Re
         if heard.is_recent(now) {
             return Ok(true);
         }
-        rows = Some(session.run(&HEARTBEAT_THERE, params![worker, now, status, heard.at])?);
+        rows = Some(session.run(&HEARTBEAT_THERE, params![worker, now, status, heard.ctid])?);
     }
     let rows = match rows.filter(|rows| rows.count() > 0) {
         Some(rows) => rows,
@@ -201,7 +188,7 @@ fn register_worker(
             check_for_interrupts();
         }
         if let Some(worker) = id
-            && session.run(&EXISTS, params![worker])?.count() > 0
+            && has_worker(session, worker)?
         {
             return Err(Error::Refused { table: "workers" });
         }

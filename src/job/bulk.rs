@@ -5,9 +5,12 @@
 
 use super::unique;
 use crate::error::Error;
-use crate::statement::lock::lock_to_write;
-use crate::statement::value::{Array, BigintArray, StateArray, TextArray};
-use crate::statement::{Param, Session, Statement, Timestamp, check_for_interrupts, clock, params};
+use crate::server::relation::lock_to_write;
+use crate::server::session::Session;
+use crate::server::statement::{Param, Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::check_for_interrupts;
+use crate::server::value::{Array, BigintArray, StateArray, TextArray};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 

@@ -1,9 +1,11 @@
 //! Changes to a job from outside of an attempt: retry_job, remove_job, note, cancel_job.
 
-use super::argument::{at_least_one, given, name, object, positive_span};
-use crate::statement::lock::lock_to_write;
-use crate::statement::value::{Array, BigintArray, Jsonb};
-use crate::statement::{Session, Statement, clock, params};
+use crate::argument::{at_least_one, given, name, object, positive_span};
+use crate::server::relation::lock_to_write;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::clock;
+use crate::server::value::{Array, BigintArray, Jsonb};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;

@@ -1,26 +1,35 @@
 //! dequeue: claims jobs for a worker, and waits for one if asked to.
 
-use super::argument::{given, positive_span};
-use super::around::PassedOver;
-use super::claim::{MayLock, Outcome, Wanted, claim};
-use super::limits::Rules;
-use super::look::{Lanes, Tracked};
-use super::take::Claimed;
+use crate::argument::{given, positive_span};
+use crate::claim::around::PassedOver;
+use crate::claim::best::claim;
+use crate::claim::look::{Eligible, Tracked};
+use crate::claim::rules::Rules;
+use crate::claim::take::Claimed;
+use crate::claim::wanted::{MayLock, Outcome, Wanted};
 use crate::error::Error;
-use crate::shared::waiting::Waiting;
-use crate::shared::wake::{self, Pauses};
-use crate::statement::call::{in_transaction_block, is_whole_transaction};
-use crate::statement::lock::{lock_to_write, lock_waiting_worker};
-use crate::statement::value::{Array, Jsonb, TextArray};
-use crate::statement::{
-    Session, Timestamp, attempt, client, clock, doubt_version, has_changed_anything,
-    must_be_writable, snapshot_is_fixed,
+use crate::server::advisory::lock_waiting_worker;
+use crate::server::attempt::attempt;
+use crate::server::call::is_whole_transaction;
+use crate::server::client;
+use crate::server::latch::{self, Pauses};
+use crate::server::probe::worker::is_registered;
+use crate::server::relation::lock_to_write;
+use crate::server::session::{Session, doubt_version};
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::{
+    has_changed_anything, in_transaction_block, must_be_writable, snapshot_is_fixed,
 };
-use crate::worker;
+use crate::server::value::{Array, Jsonb, TextArray};
+use crate::shared::waiting::Waiting;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
+
+static EXISTS: Statement =
+    Statement::new("SELECT FROM minion.workers WHERE id = $1", &[pg_sys::INT8OID]);
 
 /// Claims the best jobs that are ready for a worker: they become active and are this worker's.
 ///
@@ -57,7 +66,7 @@ fn dequeue(
     let max_jobs = given("max_jobs", max_jobs)?;
     let wanted = Wanted {
         worker,
-        lanes: Lanes::new(queues, tasks),
+        lanes: Eligible::new(queues, tasks),
         worst: min_priority.map_or(i32::MAX, |least| !least),
         id,
         max_jobs: usize::try_from(max_jobs).ok().filter(|&most| most > 0).ok_or(Error::value(
@@ -83,6 +92,23 @@ fn dequeue(
     Ok(TableIterator::new(jobs.into_iter().map(|job| (job.id, job.args, job.retries, job.task))))
 }
 
+/// The error for a worker that is not there.
+fn must_be_registered(session: &Session, worker: i64) -> Result<(), Error> {
+    let registered = match is_registered(worker) {
+        Some(registered) => registered,
+        None => has_worker(session, worker)?,
+    };
+    match registered {
+        true => Ok(()),
+        false => Err(Error::NotRegistered { worker }),
+    }
+}
+
+/// What a statement sees of it.
+pub fn has_worker(session: &Session, worker: i64) -> Result<bool, Error> {
+    Ok(session.run(&EXISTS, params![worker])?.count() > 0)
+}
+
 /// Claims at once if it can, else whenever a job comes within `wait`.
 fn claim_within(
     wanted: &Wanted,
@@ -106,7 +132,7 @@ fn claim_within(
         let claimed = attempt(may_leave, || {
             lock_to_write(c"jobs");
             outcome = Session::with(|session| {
-                worker::must_be_registered(session, wanted.worker)?;
+                must_be_registered(session, wanted.worker)?;
                 let outcome = claim(session, wanted, clock(), may_lock_now, !last, passed)?;
                 if !outcome.jobs.is_empty() && !last && may_lock == MayLock::Many {
                     wanted.lanes.free_due(session, clock(), passed)?;
@@ -134,13 +160,13 @@ fn claim_within(
 
 /// How a call waits from one look to the next.
 struct Sleeper<'a> {
-    lanes: &'a Lanes,
+    lanes: &'a Eligible,
     place: Option<Waiting>,
     pauses: Pauses,
 }
 
 impl<'a> Sleeper<'a> {
-    fn new(lanes: &'a Lanes) -> Self {
+    fn new(lanes: &'a Eligible) -> Self {
         Self { lanes, place: None, pauses: Pauses::new() }
     }
 
@@ -164,7 +190,7 @@ impl<'a> Sleeper<'a> {
                 }
                 self.place = Some(place);
             }
-            None => wake::sleep(self.pauses.next(left, took)),
+            None => latch::sleep(self.pauses.next(left, took)),
         }
         client::must_be_there();
         // And so may the extension itself.

@@ -1,10 +1,13 @@
 //! enqueue_many: an array of jobs, checked element by element, in one statement.
 
-use super::argument::{at_least_one, given, name, positive_span};
-use super::enqueue::NewJob;
+use super::enqueue;
+use super::new_job::NewJob;
+use crate::argument::{at_least_one, given, name, positive_span};
 use crate::error::{Error, Failure, excerpt, json_excerpt};
-use crate::statement::value::{BigintArray, Jsonb, Shape};
-use crate::statement::{Session, Statement, Timestamp, clock, params};
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::value::{BigintArray, Jsonb, Shape};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -248,7 +251,7 @@ impl Columns {
                 notes: json(&self.notes[at])?,
                 unique_key: self.unique_key[at].as_deref(),
             };
-            ids.push(job.insert(session, now)?);
+            ids.push(enqueue::insert(session, now, &job)?);
         }
         Ok(ids)
     }

@@ -1,15 +1,17 @@
 //! wait_for_job: waiting for the end of one job.
 
-use super::argument::{given, positive_span};
+use crate::argument::{given, positive_span};
 use crate::error::Error;
+use crate::server::attempt::attempt;
+use crate::server::client;
+use crate::server::latch::Pauses;
+use crate::server::session::{Session, doubt_version};
+use crate::server::statement::{Statement, params};
+use crate::server::time::clock;
+use crate::server::transaction::{has_changed_anything, snapshot_is_fixed};
+use crate::server::value::Record;
 use crate::shared::heads::Heads;
 use crate::shared::waiting::Waiting;
-use crate::shared::wake::Pauses;
-use crate::statement::value::Record;
-use crate::statement::{
-    Session, Statement, attempt, client, clock, doubt_version, has_changed_anything, params,
-    snapshot_is_fixed,
-};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -40,21 +42,14 @@ fn wait_for_job(
     timeout: Option<Interval>,
 ) -> Result<SetOfIterator<'static, Record>, ErrorReport> {
     let mut row = None;
-    if wait(id, timeout)? {
+    if has_ended_within(id, timeout)? {
         row = Session::with(|session| Ok(session.run(&OUTCOME, params![id])?.record(0)))?;
     }
     Ok(SetOfIterator::new(row))
 }
 
-/// What wait_for_job was made of before 0.4.0, for the time between the installation of this library and ALTER
-/// EXTENSION UPDATE.
-#[pg_extern(sql = false)]
-fn await_job(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, ErrorReport> {
-    Ok(wait(id, timeout)?)
-}
-
 /// Whether a job has ended by then.
-fn wait(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, Error> {
+pub fn has_ended_within(id: Option<i64>, timeout: Option<Interval>) -> Result<bool, Error> {
     /// After so long, it is looked for what nobody tells of: a prepared transaction has been committed.
     const NOW_AND_THEN: Duration = Duration::from_secs(1);
     let id = given("id", id)?;

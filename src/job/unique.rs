@@ -5,12 +5,15 @@
 //! what others have not committed yet, under a lock that lasts until the new row is there for them to find.
 //! Nobody holds it while waiting for another transaction, and one of 100,000 keys holds one lock at a time.
 
-use super::argument::given;
-use super::enqueue::{NewJob, TYPES};
+use super::new_job::{NewJob, TYPES};
+use crate::argument::given;
 use crate::error::{Error, excerpt};
-use crate::statement::lock::KeyLock;
-use crate::statement::probe::key::{self, Taken};
-use crate::statement::{Session, Statement, Timestamp, as_owner_of_jobs, params};
+use crate::server::advisory::KeyLock;
+use crate::server::identity::as_owner_of_jobs;
+use crate::server::probe::key::{self, Taken};
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::Timestamp;
 use pgrx::pg_sys;
 
 /// $1 the key, $2 the clock.

@@ -2,11 +2,11 @@
 
 use super::anywhere;
 use super::budget::Budget;
-use super::walk::{Found, Place, walk};
-use super::{Call, Did};
+use super::call::{Call, Did};
+use super::walk::{Cursor, Found, walk};
 use crate::error::Error;
-use crate::job;
-use crate::statement::{Statement, params};
+use crate::job::finish::fail as fail_attempt;
+use crate::server::statement::{Statement, params};
 use pgrx::pg_sys;
 
 /// The next ten thousand active jobs from a place in the index on, and which of them are abandoned: a look that
@@ -70,7 +70,7 @@ pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
         for row in 0..rows.count() {
             let id = rows.get(row, 1).expect("id is NOT NULL");
             let retries = rows.get(row, 2).expect("retries is NOT NULL");
-            job::fail(session, call.now, id, retries, message.get(0, 1), None)?;
+            fail_attempt(session, call.now, id, retries, message.get(0, 1), None)?;
         }
         Ok(rows.count())
     };
@@ -93,9 +93,10 @@ pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     {
         fail_from(budget, worker)?;
     }
-    let (mut place, mut last) = (Place::default(), i64::MIN);
+    let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
     let find = |most| {
-        let found = place.next(&session.run_at_most(&NEXT_NOBODYS, params![last], most + 1)?, most);
+        let found =
+            cursor.next(&session.run_at_most(&NEXT_NOBODYS, params![last], most + 1)?, most);
         last = found.ids.last().copied().unwrap_or(last);
         Ok(found)
     };

@@ -1,11 +1,14 @@
 //! Places that are left to chance. A walk that begins at the same place in each call, and never comes to its end in
 //! time, would never get at what stands behind.
 
-use super::Call;
 use super::budget::Budget;
+use super::call::Call;
 use crate::error::Error;
-use crate::statement::{Chance, Statement, Timestamp, params};
-use pgrx::{FromDatum, pg_sys};
+use crate::server::chance::Chance;
+use crate::server::statement::{Statement, params};
+use crate::server::time::Timestamp;
+use crate::server::types::Typed;
+use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::thread::LocalKey;
 
@@ -95,7 +98,7 @@ pub fn worker(call: &Call) -> Result<Option<i64>, Error> {
     Ok(span.map(|span| between(&mut Chance::new(), span)))
 }
 
-fn near<T: FromDatum>(call: &Call, statement: &Statement) -> Result<Option<InLane<T>>, Error> {
+fn near<T: Typed>(call: &Call, statement: &Statement) -> Result<Option<InLane<T>>, Error> {
     let rows = call.session.run(&SPAN, &[])?;
     let Some(span) = rows.get(0, 1).zip(rows.get(0, 2)) else { return Ok(None) };
     let mut chance = Chance::new();

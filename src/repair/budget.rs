@@ -1,10 +1,10 @@
 //! How long one call of repair works, and how much it takes at a time.
 
+use crate::server::time::{Timestamp, clock, statement_ends};
 use crate::settings;
-use crate::statement::{Timestamp, clock, statement_ends};
 use std::cell::Cell;
 
-/// As many rows as the statements' LIMIT, which is one more where [`super::walk::Place`] says so. So many, for
+/// As many rows as the statements' LIMIT, which is one more where [`super::walk::Cursor`] says so. So many, for
 /// each batch is a subtransaction, and a transaction with more than 64 slows down everybody's snapshots.
 pub const MOST: usize = 10_000;
 

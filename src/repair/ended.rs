@@ -1,11 +1,13 @@
 //! Jobs that have ended.
 
 use super::budget::Budget;
-use super::walk::{Place, walk};
-use super::{Call, Did};
+use super::call::{Call, Did};
+use super::walk::{Cursor, walk};
 use crate::error::Error;
+use crate::server::chance::Chance;
+use crate::server::statement::{Statement, params};
+use crate::server::time::Timestamp;
 use crate::settings;
-use crate::statement::{Chance, Statement, Timestamp, params};
 use pgrx::pg_sys;
 use std::collections::HashSet;
 
@@ -140,9 +142,10 @@ impl Kept {
 /// Says of jobs that have ended, nobody knows when, that they did so now.
 pub fn date(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
     for next in &NEXT_UNDATED {
-        let (mut place, mut last) = (Place::default(), i64::MIN);
+        let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
         let find = |most| {
-            let found = place.next(&call.session.run_at_most(next, params![last], most + 1)?, most);
+            let found =
+                cursor.next(&call.session.run_at_most(next, params![last], most + 1)?, most);
             last = found.ids.last().copied().unwrap_or(last);
             Ok(found)
         };
@@ -180,11 +183,11 @@ fn remove_old_from(
     mut from: (Timestamp, i64),
 ) -> Result<Option<(Timestamp, i64)>, Error> {
     let keep = settings::remove_after();
-    let mut place = Place::default();
+    let mut cursor = Cursor::default();
     let find = |most| {
         let params = params![call.now, keep, from.0, from.1];
         let rows = call.session.run_at_most(&FIND_OLD, params, most + 1)?;
-        let found = place.next(&rows, most);
+        let found = cursor.next(&rows, most);
         if let Some(&id) = found.ids.last() {
             from = (rows.get(rows.count() - 1, 2).expect("the comparison excludes NULL"), id);
         }

@@ -8,18 +8,26 @@
 mod abandoned;
 mod anywhere;
 mod budget;
+mod call;
 mod ended;
+mod parked;
+mod spare;
 mod waiting;
 mod walk;
 mod workers;
 
 use crate::error::Error;
-use crate::job;
-use crate::limit;
-use crate::schedule;
-use crate::statement::lock::{lock_to_write, try_lock_repair};
-use crate::statement::{Session, Timestamp, as_owner_of_jobs, clock, guarded, must_be_writable};
+use crate::server::advisory::try_lock_repair;
+use crate::server::guard::guarded;
+use crate::server::identity::as_owner_of_jobs;
+use crate::server::relation::lock_to_write;
+use crate::server::session::Session;
+use crate::server::time::clock;
+use crate::server::transaction::must_be_writable;
+use crate::upkeep::placing::without_waiting;
+use crate::{limit, schedule};
 use budget::Budget;
+use call::{Call, Did, Step};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -31,56 +39,31 @@ const STEPS: [Step; 11] = [
     workers::mend_ahead,
     workers::remove_silent,
     abandoned::fail,
-    waiting::place_due,
+    parked::place_due,
     recount_limits,
     waiting::remove_expired,
     waiting::fail_stuck,
-    waiting::check_places,
+    parked::check_places,
     ended::date,
     // Last, for there may be millions of them, and nothing waits for that.
     ended::remove_old,
 ];
 
-type Step = fn(&Call, &Budget, &mut Did) -> Result<(), Error>;
-
-/// What all steps of a call share.
-struct Call<'a> {
-    session: &'a Session,
-    now: Timestamp,
-    has_done: Cell<bool>,
-}
-
-impl Call<'_> {
-    fn has_done(&self, count: usize) {
-        self.has_done.set(self.has_done.get() || count > 0);
-    }
-}
-
-/// What a call has done, as its row says.
-#[derive(Default)]
-struct Did {
-    workers_removed: i64,
-    jobs_removed: i64,
-    jobs_expired: i64,
-    jobs_abandoned: i64,
-    jobs_stuck: i64,
-    more: bool,
-}
-
 fn mend_schedules(call: &Call, _: &Budget, _: &mut Did) -> Result<(), Error> {
-    call.has_done(schedule::mend(call.session, call.now)?);
+    call.has_done(schedule::mend::mend(call.session, call.now)?);
     Ok(())
 }
 
 fn recount_limits(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let recount = || limit::recount(call.session, || budget.goes_on());
+    let recount = || limit::places::recount(call.session, || budget.goes_on());
     if let Err(failure) = guarded(|| as_owner_of_jobs(recount)) {
-        Error::PassedOver { what: "what is active under limits".into(), failure }.warn();
+        failure.pass_over("what is active under limits");
     }
     Ok(())
 }
 
-fn do_all() -> Result<Did, Error> {
+/// What repair() does, and its row says.
+pub fn do_all() -> Result<Did, Error> {
     must_be_writable(c"minion.repair()");
     Session::with(|session| {
         let mut did = Did::default();
@@ -94,7 +77,7 @@ fn do_all() -> Result<Did, Error> {
         let budget = Budget::of_call(&spent);
         let call = Call { session, now: clock(), has_done: Cell::new(false) };
         let (last, others) = STEPS.split_last().expect("there are steps");
-        job::without_waiting(|| {
+        without_waiting(|| {
             for step in others {
                 step(&call, &budget.half(), &mut did)?;
             }
@@ -138,32 +121,5 @@ fn repair_within_limit() -> Result<
         did.jobs_abandoned,
         did.jobs_stuck,
         did.more,
-    )))
-}
-
-/// What `repair` was when it did not say whether there is more, for the time between the installation of
-/// this library and ALTER EXTENSION UPDATE.
-#[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
-fn repair() -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(workers_removed, i64),
-            name!(jobs_removed, i64),
-            name!(jobs_expired, i64),
-            name!(jobs_abandoned, i64),
-            name!(jobs_stuck, i64),
-        ),
-    >,
-    ErrorReport,
-> {
-    let did = do_all()?;
-    Ok(TableIterator::once((
-        did.workers_removed,
-        did.jobs_removed,
-        did.jobs_expired,
-        did.jobs_abandoned,
-        did.jobs_stuck,
     )))
 }

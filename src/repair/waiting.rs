@@ -2,12 +2,14 @@
 
 use super::anywhere::{self, InLane, by_turns};
 use super::budget::Budget;
-use super::walk::{Found, Place, walk};
-use super::{Call, Did};
+use super::call::{Call, Did};
+use super::walk::{Cursor, Found, walk};
 use crate::error::Error;
-use crate::job::{self, ParkedPlace};
+use crate::server::invalidation;
+use crate::server::statement::{Statement, params};
+use crate::server::time::Timestamp;
+use crate::server::types::Typed;
 use crate::settings;
-use crate::statement::{Statement, Timestamp, invalidation, params};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -118,72 +120,19 @@ static FAIL_STUCK: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::INTERVALOID],
 );
 
-/// Puts every job whose time has come where it belongs, whatever its lane: a worker that claims inside of
-/// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
-pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let first = (Timestamp(i64::MIN), i64::MIN);
-    let mut lanes = job::all_due(call.session, call.now)?.into_iter();
-    let mut lane = lanes.next();
-    let (mut place, mut from) = (Place::default(), first);
-    // Of several lanes, if they have few each: each batch is a subtransaction.
-    let find = |most| {
-        let mut ids = Vec::new();
-        while let Some(at) = &lane
-            && ids.len() < most
-        {
-            let rows = at.next_due(call.session, call.now, from, most + 1)?;
-            let found = place.next(&rows, most);
-            if let Some(&id) = found.ids.last() {
-                let due = rows.get(rows.count() - 1, 2).expect("the index range excludes NULL");
-                from = (due, id);
-            }
-            ids.extend(found.ids);
-            if found.is_last {
-                lane = lanes.next();
-                (place, from) = (Place::default(), first);
-            }
-        }
-        Ok(Found { ids, is_last: lane.is_none() })
-    };
-    let put = |ids| job::place_parked(call.session, call.now, ids);
-    walk(call, budget, "job", find, put).map(drop)
-}
-
 thread_local! {
     /// Where the walks over all inactive jobs have got to.
     static READY: RefCell<Option<InLane<i32>>> = const { RefCell::new(None) };
     static PARKED: RefCell<Option<InLane<Timestamp>>> = const { RefCell::new(None) };
-    static CHECKED: RefCell<Option<InLane<Timestamp>>> = const { RefCell::new(None) };
-}
-
-/// Puts the parked jobs where they belong that a write without triggers has left hidden at a wrong place.
-pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let check = |budget: &Budget, (queue, task, until, id): InLane<Timestamp>| {
-        let mut place = ParkedPlace { queue, task, until, id };
-        let mut before = None;
-        let find = |_| {
-            let ParkedPlace { queue, task, until, id } = &place;
-            before = Some((queue.clone(), task.clone(), *until, *id));
-            let rows = job::next_parked(call.session, call.now, &mut place)?;
-            Ok(Found::marked(&rows, 5))
-        };
-        let put = |ids| job::place_parked(call.session, call.now, ids);
-        let walked = walk(call, budget, "job", find, put)?;
-        let ParkedPlace { queue, task, until, id } = place;
-        Ok((walked.done, walked.rest(before, (queue, task, until, id))))
-    };
-    let ParkedPlace { queue, task, until, id } = ParkedPlace::FIRST;
-    let first = (queue, task, until, id);
-    by_turns(budget, &CHECKED, first, || anywhere::parked(call), check)
 }
 
 /// Removes what has expired.
 pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
-    let (mut place, mut expires, mut last) = (Place::default(), Timestamp(i64::MIN), i64::MIN);
+    let (mut cursor, mut expires, mut last) = (Cursor::default(), Timestamp(i64::MIN), i64::MIN);
     let find = |most| {
         let params = params![call.now, expires, last];
         let rows = call.session.run_at_most(&FIND_EXPIRED, params, most + 1)?;
-        let found = place.next(&rows, most);
+        let found = cursor.next(&rows, most);
         if let Some(&id) = found.ids.last() {
             last = id;
             expires = rows.get(rows.count() - 1, 2).expect("the comparison excludes NULL");
@@ -217,7 +166,7 @@ fn fail_stuck_of<T>(
     anywhere: impl FnOnce(&Call) -> Result<Option<InLane<T>>, Error>,
 ) -> Result<(), Error>
 where
-    T: pgrx::FromDatum + pgrx::IntoDatum + Copy,
+    T: Typed + Copy,
 {
     let after = settings::stuck_after();
     let fail = |budget: &Budget, (mut queue, mut task, mut third, mut last): InLane<T>| {

@@ -1,10 +1,14 @@
 //! A walk over rows that something is to be done with: batch by batch, as long as the time lasts, and around
 //! those that it can't be done with.
 
-use super::Call;
 use super::budget::{Budget, MOST};
+use super::call::Call;
+use super::spare::spare;
 use crate::error::Error;
-use crate::statement::{Rows, check_for_interrupts, clock, guarded, spare};
+use crate::server::guard::guarded;
+use crate::server::rows::Rows;
+use crate::server::time::clock;
+use crate::server::transaction::check_for_interrupts;
 
 /// The next rows of a walk.
 pub struct Found {
@@ -25,9 +29,9 @@ impl Found {
 /// Where a walk in index order is. Looks begin at the last row and not behind it, so that the first row of
 /// all needs no place before it; hence they ask for one row more than they need.
 #[derive(Default)]
-pub struct Place(Option<i64>);
+pub struct Cursor(Option<i64>);
 
-impl Place {
+impl Cursor {
     /// What a look for one more than `most` rows has found; their ids are its first column.
     pub fn next(&mut self, rows: &Rows, most: usize) -> Found {
         let mut ids: Vec<i64> = rows.column(1);

@@ -1,12 +1,12 @@
 //! Workers that nobody hears of any more.
 
 use super::budget::Budget;
-use super::walk::{Found, Place, walk};
-use super::{Call, Did};
+use super::call::{Call, Did};
+use super::walk::{Cursor, Found, walk};
 use crate::error::Error;
+use crate::server::advisory::{locks_to_spare, try_lock_worker};
+use crate::server::statement::{Statement, params};
 use crate::settings;
-use crate::statement::lock::{locks_to_spare, try_lock_worker};
-use crate::statement::{Statement, params};
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -70,10 +70,10 @@ static HEARD_OF_NOW: Statement = Statement::new(
 /// Workers that are said to have been heard of in the future count as heard of now: those that are gone are
 /// missing after minion.missing_after.
 pub fn mend_ahead(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let (mut place, mut last) = (Place::default(), i64::MIN);
+    let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
     let find = |most| {
         let rows = call.session.run_at_most(&FIND_AHEAD, params![call.now, last], most + 1)?;
-        let found = place.next(&rows, most);
+        let found = cursor.next(&rows, most);
         last = found.ids.last().copied().unwrap_or(last);
         Ok(found)
     };
@@ -84,7 +84,7 @@ pub fn mend_ahead(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error
 /// Removes the silent ones, but not those that wait in a call.
 pub fn remove_silent(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     let missing = settings::missing_after();
-    let (mut place, mut last) = (Place::default(), i64::MIN);
+    let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
     // Each of them takes a lock until the end of the transaction.
     let room = Cell::new(locks_to_spare());
     let find = |most: usize| {
@@ -94,7 +94,7 @@ pub fn remove_silent(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), 
         }
         let most = most.min(room.get());
         let params = params![call.now, missing, last];
-        let found = place.next(&call.session.run_at_most(&FIND_SILENT, params, most + 1)?, most);
+        let found = cursor.next(&call.session.run_at_most(&FIND_SILENT, params, most + 1)?, most);
         room.set(room.get().saturating_sub(found.ids.len()));
         last = found.ids.last().copied().unwrap_or(last);
         Ok(found)

@@ -1,16 +1,19 @@
 //! dispatch_schedules: a job for each schedule whose time has come.
 
-use super::pass_over;
 use super::time::{Rules, next_time};
-use crate::error::{Error, Failure};
-use crate::job::argument::given;
-use crate::job::enqueue::NewJob;
-use crate::job::unique;
-use crate::statement::lock::{lock_to_write, try_lock_dispatch};
-use crate::statement::value::BigintArray;
-use crate::statement::{
-    Rows, Session, Statement, Timestamp, check_for_interrupts, clock, guarded, params,
-};
+use crate::argument::given;
+use crate::error::{Error, Failure, excerpt};
+use crate::job::new_job::NewJob;
+use crate::job::{enqueue, unique};
+use crate::server::advisory::try_lock_dispatch;
+use crate::server::guard::guarded;
+use crate::server::relation::lock_to_write;
+use crate::server::rows::Rows;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::check_for_interrupts;
+use crate::server::value::BigintArray;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -78,7 +81,7 @@ fn dispatch_schedules() -> Result<
                 Ok(Turn::Never(error)) => {
                     Error::NotDispatched { name, error: Box::new(error) }.warn();
                 }
-                Err(failure) => pass_over(&name, failure),
+                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
             }
         }
         Ok(ran)
@@ -117,7 +120,7 @@ fn run(
     {
         return Ok(Turn::Later);
     }
-    let job = job.insert(session, now)?;
+    let job = enqueue::insert(session, now, &job)?;
     // Else there would be a job with each dispatch.
     session.run(&RAN, params![id, job, now, next])?.written("schedules")?;
     Ok(Turn::Ran(job))

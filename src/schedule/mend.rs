@@ -1,14 +1,17 @@
 //! Times of schedules that can't be right, as a wrong clock or plain SQL leaves them.
 
-use super::pass_over;
 use super::time::{Rules, next_time};
+use crate::argument::given;
 use crate::cron::FIVE_YEARS;
-use crate::error::Error;
-use crate::job::argument::given;
-use crate::statement::lock::lock_to_write;
-use crate::statement::{
-    Rows, Session, Statement, Timestamp, check_for_interrupts, guarded, invalidation, params,
-};
+use crate::error::{Error, excerpt};
+use crate::server::guard::guarded;
+use crate::server::invalidation;
+use crate::server::relation::lock_to_write;
+use crate::server::rows::Rows;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::Timestamp;
+use crate::server::transaction::check_for_interrupts;
 use pgrx::prelude::*;
 
 /// As many rows as the statement's LIMIT.
@@ -57,7 +60,7 @@ pub fn mend(session: &Session, now: Timestamp) -> Result<usize, Error> {
             match guarded(|| set_right(session, rules, now, &wrong, row)) {
                 Ok(Ok(())) => mended += 1,
                 Ok(Err(error)) => Error::NotDispatched { name, error: Box::new(error) }.warn(),
-                Err(failure) => pass_over(&name, failure),
+                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
             }
         }
         if wrong.count() < BATCH {

@@ -1,11 +1,11 @@
 //! When a schedule runs next, and next_run to try that out.
 
+use crate::argument::given;
 use crate::cron::Cron;
 use crate::error::{Error, excerpt};
-use crate::job::argument::given;
-use crate::statement::Timestamp;
-use crate::statement::version;
-use crate::statement::zone::TimeZone;
+use crate::server::session::Session;
+use crate::server::time::Timestamp;
+use crate::server::zone::TimeZone;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -22,7 +22,11 @@ impl Rules {
     /// Those of the extension's SQL: from the installation of this library to ALTER EXTENSION UPDATE, which
     /// rewrites the schedules, they mean what they did.
     pub fn in_force() -> Result<Self, Error> {
-        Ok(if version::has_reached("0.4.0")? { Self::Current } else { Self::Of0_3 })
+        Ok(if Session::with(|session| session.has_reached("0.4.0"))? {
+            Self::Current
+        } else {
+            Self::Of0_3
+        })
     }
 
     fn cron(self, cron: &str) -> Result<Cron, Error> {

@@ -1,14 +1,16 @@
 //! What the upgrade from 0.3.0 to 0.4.0 does with the schedules that are there. Its script calls it, once.
 
-use super::pass_over;
 use super::time::{Rules, next_time};
+use crate::argument::{given, name, positive_span};
 use crate::error::{Error, excerpt};
-use crate::job::argument::{given, name, positive_span};
-use crate::statement::value::interval_text;
-use crate::statement::zone::TimeZone;
-use crate::statement::{
-    Rows, Session, Statement, Timestamp, check_for_interrupts, clock, guarded, params,
-};
+use crate::server::guard::guarded;
+use crate::server::rows::Rows;
+use crate::server::session::Session;
+use crate::server::statement::{Statement, params};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::check_for_interrupts;
+use crate::server::value::interval_text;
+use crate::server::zone::TimeZone;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -47,7 +49,7 @@ fn upgrade_schedules() -> Result<(), ErrorReport> {
             let name: String = given("name", all.get(row, 2))?;
             match guarded(|| rewrite(session, now, &all, row)) {
                 Ok(said) => said.into_iter().for_each(Error::warn),
-                Err(failure) => pass_over(&name, failure),
+                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
             }
         }
         Ok(())

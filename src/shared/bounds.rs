@@ -9,33 +9,28 @@
 //!
 //! There is one place for each hash. Two names never share a bound, but take each other's place.
 
-use super::area::{Area, SHARED, SpinLock};
-use crate::statement::{Timestamp, clock, has_changed_anything, snapshot_is_fixed};
+use super::bound::{Bound, Key, LOOKS, NOBODY, PERIOD_MICROS, State, VERIFY_MICROS};
+use super::memory::{Content, Locks, Many, Part, Rest, bytes};
+use crate::server::chance::strong_random;
+use crate::server::database;
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::{
+    has_changed_anything, is_before, is_in_recovery, next_transaction, snapshot_is_fixed,
+};
 use pgrx::pg_sys;
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub use super::bound::{END, FIRST};
+
+pub static BOUNDS: Part<Bounds> = Part::new();
 
 /// How many names are kept in mind.
-pub const BOUNDS: usize = 4_096;
+const MOST_NAMES: usize = 4_096;
 
 /// Rows written in one transaction that are written down; with more, everything is forgotten.
 const MOST: usize = 64;
-
-/// After so long all of a name's rows are looked at once more, if that takes less than a hundredth of the time: some
-/// may have been written while triggers did not fire.
-const VERIFY_MICROS: i64 = 1_000_000;
-
-/// How long at least what was lowered is remembered, and how many times as long as a look takes. Twice that is what a
-/// bound lags behind at most where others lower it all the time.
-const PERIOD_MICROS: i64 = 50_000;
-const LOOKS: i64 = 3;
-
-/// Before every row.
-pub const FIRST: i64 = i64::MIN;
-
-/// After every row.
-pub const END: i64 = i64::MAX;
 
 /// What a name is of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,110 +48,67 @@ pub enum Kind {
 /// Of one part or two: limits are of a queue and a task.
 pub type Name<'a> = (&'a str, &'a str);
 
-/// Nobody can choose two names that have the same one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key(u64, u64);
-
-/// Nothing is kept in mind of it: the key of a place that was never used.
-const NOBODY: Key = Key(0, 0);
-
-#[derive(Clone, Copy)]
-struct State {
-    key: Key,
-    bound: i64,
-    version: u64,
-    /// What was lowered since a version, and in the period before that.
-    low: Lowered,
-    low_before: Lowered,
-    /// When this period began, and how long it lasts.
-    began: Timestamp,
-    period: i64,
-    /// Not raised as long as a transaction before this one is under way; 0 for none.
-    barrier: u32,
-    verify_at: Timestamp,
+/// All names that are kept in mind.
+pub struct Bounds {
+    bounds: Many<Bound>,
+    /// What those who choose names can't know.
+    secret: [u64; 2],
+    /// The first transaction after the last one that was prepared with bounds to lower.
+    barrier: AtomicU32,
+    /// Each change that makes earlier readings worthless takes the next number.
+    versions: AtomicU64,
 }
 
-/// The first place that was lowered to since a version.
-#[derive(Clone, Copy)]
-struct Lowered {
-    since: u64,
-    to: i64,
-}
+impl Content for Bounds {
+    fn size() -> usize {
+        bytes::<Bound>(MOST_NAMES)
+    }
 
-impl State {
-    fn new(key: Key, version: u64, barrier: u32, now: Timestamp) -> Self {
-        let low = Lowered { since: version, to: END };
+    fn new(mut rest: Rest, _: &Locks) -> Self {
         Self {
-            key,
-            bound: FIRST,
-            version,
-            low,
-            low_before: low,
-            began: now,
-            period: PERIOD_MICROS,
-            barrier,
-            verify_at: Timestamp(now.0 + VERIFY_MICROS),
-        }
-    }
-
-    /// A row is there that may stand before the bound.
-    fn lower(&mut self, version: u64, to: i64, now: Timestamp) {
-        self.bound = self.bound.min(to);
-        self.low.to = self.low.to.min(to);
-        self.version = version;
-        // Nothing can be said of a look that began before everything was.
-        if to == FIRST || now.0.saturating_sub(self.began.0) >= self.period {
-            self.low_before = self.low;
-            self.low = Lowered { since: version, to: END };
-            self.began = now;
-        }
-    }
-
-    /// Where the first row may be that a look did not see which began with a version; None if nobody knows any more.
-    fn lowered_since(&self, version: u64) -> Option<i64> {
-        match version {
-            _ if version >= self.low.since => Some(self.low.to),
-            _ if version >= self.low_before.since => Some(self.low.to.min(self.low_before.to)),
-            _ => None,
+            bounds: rest.many(MOST_NAMES),
+            secret: strong_random(),
+            barrier: AtomicU32::new(0),
+            versions: AtomicU64::new(1),
         }
     }
 }
 
-/// All zeroes is one of nobody.
-#[repr(C, align(64))]
-pub struct Bound {
-    lock: SpinLock,
-    state: UnsafeCell<State>,
-}
-
-// SAFETY: the state is used behind the spin lock.
-unsafe impl Sync for Bound {}
-
-impl Bound {
-    fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        // SAFETY: the spin lock lets one at a time in here.
-        self.lock.with(|| work(unsafe { &mut *self.state.get() }))
+impl Bounds {
+    fn of(&self, key: Key) -> &Bound {
+        &self.bounds[key.1 as usize % MOST_NAMES]
     }
-}
 
-impl Area {
-    fn bound(&self, key: Key) -> &Bound {
-        &self.bounds()[key.1 as usize % BOUNDS]
+    fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The first transaction that can't have been prepared when something was forgotten. At first that is
+    /// everything: there may be some from before the server was started.
+    fn barrier(&self) -> u32 {
+        let known = self.barrier.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let next = next_transaction();
+        match self.barrier.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => next,
+            Err(known) => known,
+        }
     }
 }
 
 impl Key {
     /// None without shared memory.
-    fn new(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<(&'static Area, Self)> {
-        let area = SHARED.get()?;
-        // SAFETY: a variable of this backend.
-        let database = u32::from(unsafe { pg_sys::MyDatabaseId });
+    fn new(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<(&'static Bounds, Self)> {
+        let bounds = BOUNDS.get()?;
+        let database = database::own();
         let half = |number: u8| {
             let mut hasher = DefaultHasher::new();
-            (area.secret, number, kind, database, u32::from(table), name).hash(&mut hasher);
+            (bounds.secret, number, kind, database, u32::from(table), name).hash(&mut hasher);
             hasher.finish()
         };
-        Some((area, Self(half(0) | 1, half(1))))
+        Some((bounds, Self(half(0) | 1, half(1))))
     }
 }
 
@@ -180,7 +132,7 @@ pub fn look<T>(
 
 /// What was known of a name at some moment.
 struct Reading {
-    area: &'static Area,
+    bounds: &'static Bounds,
     key: Key,
     bound: i64,
     version: u64,
@@ -191,14 +143,13 @@ struct Reading {
 /// None without shared memory, and on a standby, where nobody tells of what comes. To be called before the snapshot of
 /// the look is taken.
 fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
-    // SAFETY: reads the server's state.
-    if unsafe { pg_sys::RecoveryInProgress() } {
+    if is_in_recovery() {
         return None;
     }
-    let (area, key) = Key::new(kind, table, name)?;
+    let (bounds, key) = Key::new(kind, table, name)?;
     let now = clock();
-    let (next, barrier) = (area.next_version(), barrier(area));
-    let (bound, version, verifies) = area.bound(key).state(|state| {
+    let (next, barrier) = (bounds.next_version(), bounds.barrier());
+    let (bound, version, verifies) = bounds.of(key).state(|state| {
         let is_new = state.key != key;
         if is_new {
             // Nobody knows what has been forgotten of it.
@@ -211,27 +162,7 @@ fn read(kind: Kind, table: pg_sys::Oid, name: Name) -> Option<Reading> {
         (if verifies { FIRST } else { state.bound }, state.version, verifies)
     });
     let own = NOTES.with_borrow(|notes| notes.first(key));
-    Some(Reading { area, key, bound: bound.min(own), version, began: now, verifies })
-}
-
-/// The first transaction that can't have been prepared when something was forgotten. At first that is everything: there
-/// may be some from before the server was started.
-fn barrier(area: &Area) -> u32 {
-    let known = area.barrier.load(Ordering::Relaxed);
-    if known != 0 {
-        return known;
-    }
-    let next = next_transaction();
-    match area.barrier.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => next,
-        Err(known) => known,
-    }
-}
-
-/// Never 0.
-fn next_transaction() -> u32 {
-    // SAFETY: reads the server's counter.
-    (unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32).max(1)
+    Some(Reading { bounds, key, bound: bound.min(own), version, began: now, verifies })
 }
 
 impl Reading {
@@ -242,7 +173,7 @@ impl Reading {
             return;
         }
         let took = clock().0 - self.began.0;
-        self.area.bound(self.key).state(|state| {
+        self.bounds.of(self.key).state(|state| {
             if state.key != self.key {
                 return;
             }
@@ -265,10 +196,6 @@ impl Reading {
     }
 }
 
-fn is_before(one: u32, other: u32) -> bool {
-    (one.wrapping_sub(other) as i32) < 0
-}
-
 /// Whether it is for the caller to do something that is to be done once in a while. True without shared memory.
 pub fn elects(kind: Kind) -> bool {
     read(kind, pg_sys::InvalidOid, ("", "")).is_none_or(|reading| reading.verifies)
@@ -276,8 +203,8 @@ pub fn elects(kind: Kind) -> bool {
 
 /// What was elected was not done to its end: somebody is to go on at once.
 pub fn elect_again(kind: Kind) {
-    if let Some((area, key)) = Key::new(kind, pg_sys::InvalidOid, ("", "")) {
-        area.bound(key).state(|state| {
+    if let Some((bounds, key)) = Key::new(kind, pg_sys::InvalidOid, ("", "")) {
+        bounds.of(key).state(|state| {
             if state.key == key {
                 state.verify_at = clock();
             }
@@ -335,9 +262,9 @@ pub fn forget_all() {
 }
 
 /// The transaction ends. Can't fail.
-pub fn end(area: &Area, prepared: bool) {
+pub fn end(prepared: bool) {
     NOTES.with(|notes| {
-        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        let (Some(bounds), Ok(mut notes)) = (BOUNDS.get(), notes.try_borrow_mut()) else { return };
         if notes.count == 0 {
             return;
         }
@@ -346,20 +273,20 @@ pub fn end(area: &Area, prepared: bool) {
         if prepared {
             // Of two, the later one: both are near each other.
             let later = |known: u32| (known == 0 || is_before(known, barrier)).then_some(barrier);
-            let _ = area.barrier.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+            let _ = bounds.barrier.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
         }
         let now = clock();
         let lower = |state: &mut State, at: i64| {
-            state.lower(area.next_version(), if prepared { FIRST } else { at }, now);
+            state.lower(bounds.next_version(), if prepared { FIRST } else { at }, now);
             if prepared {
                 state.barrier = barrier;
             }
         };
         if notes.count > MOST {
-            area.bounds().iter().for_each(|bound| bound.state(|state| lower(state, FIRST)));
+            bounds.bounds.iter().for_each(|bound| bound.state(|state| lower(state, FIRST)));
         }
         for (key, at) in notes.all() {
-            area.bound(*key).state(|state| {
+            bounds.of(*key).state(|state| {
                 if state.key == *key {
                     lower(state, *at);
                 }

@@ -1,8 +1,10 @@
 //! By how much a transaction changes the counts of jobs, as far as it has not been rolled back to a savepoint.
 
-use super::area::Area;
-use super::counts::{self, Counts, INACTIVE, KINDS};
-use super::slot::Table;
+use super::counters::{self, COUNTERS};
+use super::names::Table;
+use super::slots::Slots;
+use super::tally::{self, Counts, INACTIVE, KINDS};
+use crate::server::database;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
@@ -43,7 +45,7 @@ impl Changes {
         // The last lane is mostly the next one, too.
         let known = self.changes.iter_mut().take(self.count).rev().find(same);
         if let Some(known) = known {
-            counts::add(&mut known.counts, &change.counts);
+            tally::add(&mut known.counts, &change.counts);
         } else if let Some(free) = self.changes.get_mut(self.count) {
             *free = change;
             self.count += 1;
@@ -82,12 +84,12 @@ pub fn are_lost() -> bool {
 }
 
 /// This transaction's own changes in those of a table's lanes that are wanted.
-pub fn own(area: &Area, wanted: impl Fn(u32, Table) -> bool) -> Counts {
+pub fn own(slots: &Slots, wanted: impl Fn(u32, Table) -> bool) -> Counts {
     let mut sum = [0; KINDS];
     CHANGES.with_borrow(|changes| {
         for change in changes.all() {
-            if wanted(change.slot, area.slots()[change.slot as usize].table()) {
-                counts::add(&mut sum, &change.counts);
+            if wanted(change.slot, slots.all()[change.slot as usize].table()) {
+                tally::add(&mut sum, &change.counts);
             }
         }
     });
@@ -124,23 +126,26 @@ pub fn hand_over(own: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId
 }
 
 /// The transaction ends. Called while its slots are still pinned. Can't fail.
-pub fn end(area: &Area, event: pg_sys::XactEvent::Type) {
+pub fn end(slots: &Slots, event: pg_sys::XactEvent::Type) {
     use pg_sys::XactEvent::*;
     CHANGES.with(|changes| {
-        let Ok(mut changes) = changes.try_borrow_mut() else { return };
-        let slots = area.slots();
-        let table = |change: &Change| slots.get(change.slot as usize).map(|slot| slot.table());
+        let (Some(counters), Ok(mut changes)) = (COUNTERS.get(), changes.try_borrow_mut()) else {
+            return;
+        };
+        let table = |change: &Change| {
+            let slot = slots.all().get(change.slot as usize);
+            slot.map(|slot| slot.table())
+        };
         let first = changes.all().first().and_then(table);
         let of_one = changes.all().iter().all(|change| table(change) == first);
         let prepared = event == XACT_EVENT_PREPARE;
         if event == XACT_EVENT_COMMIT || prepared {
             let any = changes.lost || changes.count > 0;
             if any && (changes.lost || !of_one || prepared) {
-                // SAFETY: a variable of this backend.
-                counts::lost(area, u32::from(unsafe { pg_sys::MyDatabaseId }), prepared);
+                counters::lost(counters, database::own(), prepared);
             } else if let Some(table) = first {
                 let all = changes.all().iter().map(|change| (change.slot, change.counts));
-                counts::committed(area, table, all);
+                counters::committed(counters, slots, table, all);
             }
         }
         changes.count = 0;

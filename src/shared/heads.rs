@@ -7,19 +7,18 @@
 //! - the reading was made before the snapshot of that look, and counts only if nothing has lowered the
 //!   bound since (`version`);
 //! - nobody raises who has changed anything himself, or sees an old snapshot: what he sees may never be;
-//! - whatever makes a job ready lowers the bound when it has committed (see [`super::transaction`]), and
+//! - whatever makes a job ready lowers the bound when it has committed (see [`super::commit`]), and
 //!   until then looks from its own jobs on itself.
 
-use super::area::{Area, Mode, SHARED};
+use super::adding::find_or_add;
 use super::lane::{Lane, Position};
-use super::slot::{Slot, State, Table, VERIFY_MICROS, Vain};
-use super::transaction;
+use super::lanes::Lanes;
+use super::memory::Mode;
+use super::notes;
+use super::slot::{State, VERIFY_MICROS, Vain};
 use super::waiters::{ANY, wake_for_jobs};
-use crate::statement::{
-    Timestamp, clock, has_changed_anything, has_row_security, oid_of, snapshot_is_fixed,
-};
-use pgrx::pg_sys;
-use std::collections::{HashMap, HashSet};
+use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::{has_changed_anything, snapshot_is_fixed};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -38,61 +37,28 @@ pub struct Reading {
 
 /// What is known of the lanes of a queue.
 #[derive(Default)]
-pub struct Known {
+pub struct KnownLanes {
     pub lanes: Vec<(Lane, Reading)>,
     /// One that it is for the caller to verify.
     pub verify: Option<(Lane, Reading)>,
 }
 
-/// What `lanes()` shows of a slot.
-pub struct Shown {
-    pub table: Table,
-    pub lane: Lane,
-    pub bound: Position,
-    pub due: Timestamp,
-    pub hits: u64,
-    pub heals: u64,
-}
-
-/// The heads of this database's jobs.
+/// The heads of a table's lanes.
 #[derive(Clone, Copy)]
 pub struct Heads {
-    pub(super) area: &'static Area,
-    pub table: Table,
+    pub lanes: Lanes,
 }
 
 impl Heads {
-    /// None without shared memory, on a standby, where nothing tells us of changes, and for those who see
-    /// some rows only, and so can't tell what there is.
+    /// Those of this database's jobs; None as for [`Lanes::here`].
     pub fn here() -> Option<Self> {
-        let area = SHARED.get()?;
-        // SAFETY: reads the server's state.
-        if unsafe { pg_sys::RecoveryInProgress() } {
-            return None;
-        }
-        let relation = oid_of(c"jobs");
-        let visible = relation != pg_sys::InvalidOid && !has_row_security(relation.into());
-        visible.then(|| Self::of(area, relation))
-    }
-
-    pub fn of(area: &'static Area, relation: pg_sys::Oid) -> Self {
-        // SAFETY: a variable of this backend.
-        let database = unsafe { pg_sys::MyDatabaseId };
-        Self { area, table: Table { database: database.into(), relation: relation.into() } }
-    }
-
-    pub fn area(&self) -> &'static Area {
-        self.area
-    }
-
-    pub fn slot(&self, at: u32) -> &'static Slot {
-        &self.area.slots()[at as usize]
+        Lanes::here().map(|lanes| Self { lanes })
     }
 
     fn read(&self, at: u32, now: Timestamp) -> Reading {
         let ended = self.ended();
-        let state = self.slot(at).state(|state| *state);
-        let (own_ready, own_due) = transaction::own(at);
+        let state = self.lanes.slot(at).state(|state| *state);
+        let (own_ready, own_due) = notes::own(at);
         Reading {
             slot: at,
             bound: state.bound.min(own_ready),
@@ -105,25 +71,25 @@ impl Heads {
     }
 
     fn ended(&self) -> u64 {
-        self.area.ended.load(Ordering::SeqCst)
+        self.lanes.slots.ended.load(Ordering::SeqCst)
     }
 
     /// The lanes of a queue, all or those of some tasks, that may have a job that is ready or due; None if
     /// not all of the queue's lanes are known, or it is for the caller to see whether they are. `verify`:
     /// whether the caller has time for one of these things, and false after it was given one.
-    pub fn lanes(
+    pub fn known(
         &self,
         queue: &str,
         tasks: Option<&[String]>,
         now: Timestamp,
         verify: &mut bool,
-    ) -> Option<Known> {
-        if transaction::lost_count() {
+    ) -> Option<KnownLanes> {
+        if notes::lost_count() {
             return None;
         }
         let may_have = |reading: &Reading| reading.bound < Position::END || reading.due <= now;
-        let _held = self.area.lanes(Mode::Shared);
-        let of_queue = self.slot(self.find(queue, "")?);
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let of_queue = self.lanes.slot(self.lanes.find(queue, "")?);
         let mut elects = |state: &mut State| {
             let elected = *verify && may_raise() && state.elects(now);
             *verify &= !elected;
@@ -132,10 +98,10 @@ impl Heads {
         if !of_queue.state(|state| state.complete && !elects(state)) {
             return None;
         }
-        let mut known = Known::default();
+        let mut known = KnownLanes::default();
         let mut longest: Option<(Timestamp, u32, Reading)> = None;
         let mut keep = |at| {
-            let slot = self.slot(at);
+            let slot = self.lanes.slot(at);
             let reading = self.read(at, now);
             if may_have(&reading) {
                 slot.hits.fetch_add(1, Ordering::Relaxed);
@@ -147,19 +113,19 @@ impl Heads {
                 longest = Some((since, at, reading));
             }
         };
-        self.for_lanes_of(of_queue, queue, tasks, &mut keep);
+        self.lanes.for_each_of_queue(of_queue, queue, tasks, &mut keep);
         if let Some((_, at, reading)) = longest
-            && self.slot(at).state(&mut elects)
+            && self.lanes.slot(at).state(&mut elects)
         {
-            known.verify = Some((self.slot(at).lane(), reading));
+            known.verify = Some((self.lanes.slot(at).lane(), reading));
         }
         Some(known)
     }
 
     /// The state of a queue to give to [`Heads::know`] after its lanes were looked for.
     pub fn learn(&self, queue: &str) -> Option<u64> {
-        let at = self.find_or_add(queue, "", |_| {})?;
-        Some(self.slot(at).state(|state| state.version))
+        let at = find_or_add(self.lanes, queue, "", |_| {})?;
+        Some(self.lanes.slot(at).state(|state| state.version))
     }
 
     /// All the lanes that a look found which began after `learn` are tracked from now on. `in_doubt`: whether
@@ -173,11 +139,12 @@ impl Heads {
         in_doubt: bool,
         took: Duration,
     ) -> bool {
-        let tracked = tasks.iter().all(|task| self.find_or_add(queue, task, |_| {}).is_some());
+        let tracked =
+            tasks.iter().all(|task| find_or_add(self.lanes, queue, task, |_| {}).is_some());
         let certain = may_raise();
-        let _held = self.area.lanes(Mode::Shared);
-        self.find(queue, "").is_some_and(|at| {
-            self.slot(at).state(|state| {
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        self.lanes.find(queue, "").is_some_and(|at| {
+            self.lanes.slot(at).state(|state| {
                 let unchanged = state.version == version;
                 state.in_doubt &= in_doubt || !unchanged;
                 let tracked = tracked && !state.in_doubt;
@@ -192,7 +159,7 @@ impl Heads {
     /// A look that began after the reading saw `first` before all other ready jobs, END if there was none.
     pub fn raise(&self, reading: &Reading, first: Position) {
         if may_raise() {
-            self.slot(reading.slot).state(|state| {
+            self.lanes.slot(reading.slot).state(|state| {
                 if state.version == reading.version && !state.in_doubt {
                     state.bound = state.bound.max(first);
                 }
@@ -204,7 +171,7 @@ impl Heads {
     /// parked one meanwhile, so that nobody knows: it is for the caller to look once more.
     pub fn raise_due(&self, reading: &Reading, first: Timestamp) -> bool {
         may_raise()
-            && self.slot(reading.slot).state(|state| {
+            && self.lanes.slot(reading.slot).state(|state| {
                 let unchanged = state.due_version == reading.due_version;
                 if unchanged && !state.in_doubt {
                     state.due = state.due.max(first);
@@ -218,7 +185,7 @@ impl Heads {
     pub fn looked_in_vain(&self, reading: &Reading, next: Timestamp, took: Duration) {
         let vain = Vain::new(reading.due_version, reading.ended, next, took);
         if may_raise() {
-            self.slot(reading.slot).state(|state| {
+            self.lanes.slot(reading.slot).state(|state| {
                 if state.due_version == reading.due_version {
                     state.vain = vain;
                 }
@@ -236,8 +203,8 @@ impl Heads {
         in_doubt: bool,
         took: Duration,
     ) -> bool {
-        let slot = self.slot(reading.slot);
-        let version = self.area.next_version();
+        let slot = self.lanes.slot(reading.slot);
+        let version = self.lanes.slots.next_version();
         let healed = slot.state(|state| {
             state.verify_at = later(took);
             // Unless a transaction was prepared since.
@@ -263,68 +230,23 @@ impl Heads {
         });
         slot.heals.fetch_add(healed.into(), Ordering::Relaxed);
         if healed {
-            let _held = self.area.lanes(Mode::Shared);
-            wake_for_jobs(self.area, reading.slot, 1, ANY);
+            let _held = self.lanes.slots.hold(Mode::Shared);
+            wake_for_jobs(reading.slot, slot, 1, ANY);
         }
         healed
     }
-}
 
-impl Heads {
     /// The lanes of this table in which a parked job may be due.
     pub fn due_lanes(&self, now: Timestamp) -> Vec<Lane> {
-        let _held = self.area.lanes(Mode::Shared);
-        let due = self.own_lanes().filter(|(at, _)| self.read(*at, now).due <= now);
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let due = self.lanes.all().filter(|(at, _)| self.read(*at, now).due <= now);
         due.map(|(_, slot)| slot.lane()).collect()
-    }
-
-    /// Calls `each` for the known lanes of some queues, all or those of some tasks. To be called under the lock of
-    /// the lanes. False if not all of them are known.
-    pub(super) fn for_lanes(
-        &self,
-        queues: &[String],
-        tasks: Option<&[String]>,
-        mut each: impl FnMut(u32, &'static Slot),
-    ) -> bool {
-        let mut all = true;
-        for queue in queues {
-            let Some(of_queue) = self.find(queue, "").map(|at| self.slot(at)) else {
-                all = false;
-                continue;
-            };
-            all &= of_queue.state(|state| state.complete);
-            self.for_lanes_of(of_queue, queue, tasks, &mut |at| each(at, self.slot(at)));
-        }
-        all
-    }
-
-    /// The same for one queue, whose slot is known.
-    fn for_lanes_of(
-        &self,
-        of_queue: &Slot,
-        queue: &str,
-        tasks: Option<&[String]>,
-        each: &mut dyn FnMut(u32),
-    ) {
-        match tasks {
-            Some(tasks) => {
-                let named = tasks.iter().filter(|task| !task.is_empty());
-                named.filter_map(|task| self.find(queue, task)).for_each(each);
-            }
-            None => {
-                let mut at = of_queue.next_lane.load(Ordering::Relaxed);
-                while at > 0 {
-                    each(at - 1);
-                    at = self.slot(at - 1).next_lane.load(Ordering::Relaxed);
-                }
-            }
-        }
     }
 
     /// Whether a claim in some lanes has something to look at that nobody has seen to be in vain: jobs that have
     /// come due, what is to be verified, and, for whoever should not have heard of it, jobs that have become ready
     /// `since`.
-    pub(super) fn need_look(
+    pub fn need_look(
         &self,
         queues: &[String],
         tasks: Option<&[String]>,
@@ -338,59 +260,13 @@ impl Heads {
                 || (state.bound < Position::END && state.version > since)
         };
         let mut any = false;
-        let _held = self.area.lanes(Mode::Shared);
-        let known = self.for_lanes(queues, tasks, |_, slot| any |= slot.state(needs));
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let known = self.lanes.for_each_of(queues, tasks, |_, slot| any |= slot.state(needs));
         let verify = |queue: &String| {
-            let at = self.find(queue, "");
-            at.is_some_and(|at| self.slot(at).state(|state| state.verify_at <= now))
+            let at = self.lanes.find(queue, "");
+            at.is_some_and(|at| self.lanes.slot(at).state(|state| state.verify_at <= now))
         };
         any || !known || queues.iter().any(verify)
-    }
-
-    /// The lanes of this table, and where they are. To be called under the lock of the lanes.
-    pub fn own_lanes(&self) -> impl Iterator<Item = (u32, &'static Slot)> {
-        let table = self.table;
-        let is_own =
-            move |slot: &Slot| slot.is_in_use() && !slot.is_of_queue() && slot.table() == table;
-        (0..).zip(self.area.used_slots()).filter(move |(_, slot)| is_own(slot))
-    }
-
-    /// The lanes that the caller may see, for people to look at: those of this database's jobs, unless
-    /// row-level security hides some of them; those of other databases if he may read all statistics.
-    pub fn shown(area: &'static Area) -> Vec<Shown> {
-        let own = Self::here().map(|heads| heads.table);
-        // SAFETY: variables of this backend, and look-ups in the catalogue caches.
-        let (here, all) = unsafe {
-            let role = pg_sys::ROLE_PG_READ_ALL_STATS.into();
-            (u32::from(pg_sys::MyDatabaseId), pg_sys::has_privs_of_role(pg_sys::GetUserId(), role))
-        };
-        let _held = area.lanes(Mode::Shared);
-        let lanes =
-            || area.used_slots().iter().filter(|slot| slot.is_in_use() && !slot.is_of_queue());
-        // Which table is another database's present one is not to be seen from here: the one that has been used last.
-        let mut present = HashMap::new();
-        for slot in lanes().filter(|slot| all && slot.table().database != here) {
-            let used = slot.state(|state| state.version.max(state.due_version));
-            let last = present.entry(slot.table().database).or_insert((used, slot.table()));
-            if used > last.0 {
-                *last = (used, slot.table());
-            }
-        }
-        let present: HashSet<Table> = present.into_values().map(|last| last.1).chain(own).collect();
-        lanes()
-            .filter(|slot| present.contains(&slot.table()))
-            .map(|slot| {
-                let (bound, due) = slot.state(|state| (state.bound, state.due));
-                Shown {
-                    table: slot.table(),
-                    lane: slot.lane(),
-                    bound,
-                    due,
-                    hits: slot.hits.load(Ordering::Relaxed),
-                    heals: slot.heals.load(Ordering::Relaxed),
-                }
-            })
-            .collect()
     }
 }
 

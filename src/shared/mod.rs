@@ -1,20 +1,31 @@
-//! What sessions share: where jobs are, who waits for them, and how they tell each other.
+//! What sessions share: where jobs are, who waits for them, and how they tell each other. From the bottom to the top:
 //!
-//! `area` is the memory itself, `lane` the words. What is known of each lane stands in a `slot`, which `room`
-//! finds and makes room for; claims use it through `heads`, and `counts` adds up the jobs. `transaction` and
-//! `changes` keep what is not committed yet. `bounds` is the same as `heads` for the holders of
-//! locks. `waiters` are those who sleep, and `waiting` is how one of them does, until there is a job. `wake` works
-//! without all this.
+//! `memory` is the memory itself, `lane` and `tally` are the words for what stands in it. A lane is known by its `names`
+//! and has a `slot` in the table of `slots`; `lanes` are those of one jobs table. `counters` add up their jobs, and
+//! `adding` gives a lane its slot. `notes` and `changes` are what a transaction has done and not committed. `waiters` are
+//! those who sleep (one of them: `waiter`). On that stand `heads`, from where on a lane has jobs; `counted`, how many; and
+//! `bounds` (one of them: `bound`), the same as heads for holders of locks and places of limits. `commit` has all
+//! callbacks at a transaction's end. `waiting` is how a call sleeps until there is a job, and `shown` what people see.
+//! `start` has all of it made.
 
-pub mod area;
+mod adding;
+mod bound;
 pub mod bounds;
-pub mod changes;
-pub mod counts;
+mod changes;
+pub mod commit;
+pub mod counted;
+mod counters;
 pub mod heads;
 pub mod lane;
-mod room;
+pub mod lanes;
+mod memory;
+mod names;
+mod notes;
+pub mod shown;
 mod slot;
-pub mod transaction;
+mod slots;
+pub mod start;
+pub mod tally;
+mod waiter;
 pub mod waiters;
 pub mod waiting;
-pub mod wake;

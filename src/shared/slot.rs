@@ -1,128 +1,17 @@
 //! A slot of the lanes' table: what is known of a lane, or of a queue as a whole.
 
-use super::area::{Area, SpinLock};
-use super::counts::LaneCounts;
 use super::lane::{Lane, Position};
-use crate::statement::{Timestamp, clock};
+use super::memory::{SpinLock, Zeroes};
+use super::names::{Key, Table};
+use super::tally::LaneCounts;
+use crate::server::time::{Timestamp, clock};
 use std::cell::UnsafeCell;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bytes for the names of a queue and a task together.
-const NAMES: usize = 192;
-/// The same for those that are longer than that, of which there are few: as long as names may be.
-const LONG_NAMES: usize = 2_000;
 /// How often a lane is verified, and a queue for lanes that nobody has told us of, if that takes less than
 /// a hundredth of the time.
 pub const VERIFY_MICROS: i64 = 1_000_000;
-
-/// One jobs table: its database and its oid there. A new CREATE EXTENSION makes a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Table {
-    pub database: u32,
-    pub relation: u32,
-}
-
-/// Heads of the hash chains: the slot plus one, 0 for none.
-pub struct Buckets(*const AtomicU32, usize);
-
-impl Buckets {
-    pub fn new(first: *const AtomicU32, count: usize) -> Self {
-        Self(first, count)
-    }
-
-    pub fn of(&self, hash: u64) -> &AtomicU32 {
-        // SAFETY: `count` of them follow each other in shared memory; the index is below it.
-        unsafe { &*self.0.add(hash as usize % self.1) }
-    }
-
-    pub fn empty(&self) {
-        for index in 0..self.1 {
-            self.of(index as u64).store(0, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Room for the names of one lane that don't fit into its slot.
-pub struct LongNames {
-    in_use: AtomicBool,
-    names: UnsafeCell<[u8; LONG_NAMES]>,
-}
-
-// SAFETY: written under the exclusive lock of the lanes only.
-unsafe impl Sync for LongNames {}
-
-/// What identifies a slot. Written under the exclusive lock only.
-pub struct Key {
-    table: Table,
-    queue_bytes: u16,
-    task_bytes: u16,
-    names: [u8; NAMES],
-    long: Option<&'static LongNames>,
-}
-
-impl Key {
-    /// The key of a lane; of the queue itself with an empty task. None if there is no room for its names. To be called
-    /// under the exclusive lock.
-    pub fn new(area: &'static Area, table: Table, queue: &str, task: &str) -> Option<Self> {
-        let bytes = |name: &str| u16::try_from(name.len()).ok();
-        let (queue_bytes, task_bytes) = (bytes(queue)?, bytes(task)?);
-        let end = queue.len() + task.len();
-        let mut key = Self { table, queue_bytes, task_bytes, names: [0; NAMES], long: None };
-        let names = if end <= NAMES {
-            &mut key.names[..end]
-        } else {
-            let free = area.long_names().iter().find(|one| !one.in_use.load(Ordering::Relaxed));
-            let long = free.filter(|_| end <= LONG_NAMES)?;
-            long.in_use.store(true, Ordering::Relaxed);
-            key.long = Some(long);
-            // SAFETY: nobody else looks at it while the exclusive lock is held.
-            unsafe { &mut (&mut *long.names.get())[..end] }
-        };
-        names[..queue.len()].copy_from_slice(queue.as_bytes());
-        names[queue.len()..].copy_from_slice(task.as_bytes());
-        Some(key)
-    }
-
-    /// Its slot is given up. To be called under the exclusive lock.
-    pub fn give_back(&self) {
-        if let Some(long) = self.long {
-            long.in_use.store(false, Ordering::Relaxed);
-        }
-    }
-
-    fn names(&self) -> &[u8] {
-        match self.long {
-            None => &self.names,
-            // SAFETY: written under the exclusive lock only, before the key was.
-            Some(long) => unsafe { &*long.names.get() },
-        }
-    }
-
-    pub fn queue(&self) -> &[u8] {
-        &self.names()[..self.queue_bytes.into()]
-    }
-
-    pub fn task(&self) -> &[u8] {
-        let begin = usize::from(self.queue_bytes);
-        &self.names()[begin..begin + usize::from(self.task_bytes)]
-    }
-
-    pub fn hash(&self) -> u64 {
-        hash(self.table, self.queue(), self.task())
-    }
-
-    pub fn is(&self, table: Table, queue: &str, task: &str) -> bool {
-        self.table == table && self.task() == task.as_bytes() && self.queue() == queue.as_bytes()
-    }
-}
-
-pub fn hash(table: Table, queue: &[u8], task: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (table, queue, task).hash(&mut hasher);
-    hasher.finish()
-}
 
 /// What changes all the time. Behind the slot's spin lock.
 #[derive(Clone, Copy)]
@@ -188,7 +77,7 @@ pub struct Slot {
     state: UnsafeCell<State>,
     pub in_use: AtomicBool,
     /// Transactions that will lower it when they commit: not taken away meanwhile.
-    pub pins: AtomicU32,
+    pins: AtomicU32,
     pub hits: AtomicU64,
     pub heals: AtomicU64,
     pub counts: LaneCounts,
@@ -204,10 +93,8 @@ pub struct Slot {
 // SAFETY: the state is used behind the spin lock, the key is written under the exclusive lock alone.
 unsafe impl Sync for Slot {}
 
-impl Table {
-    /// What a piece of memory that was never used says.
-    pub const NONE: Table = Table { database: 0, relation: 0 };
-}
+// SAFETY: see above; all zeroes is a slot that is not in use.
+unsafe impl Zeroes for Slot {}
 
 impl Slot {
     pub fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -215,10 +102,18 @@ impl Slot {
         self.lock.with(|| work(unsafe { &mut *self.state.get() }))
     }
 
-    /// To be called under the exclusive lock.
-    pub fn set_key(&self, key: Key) {
+    /// Somebody's from now on, of whom nothing is known. To be called under the exclusive lock.
+    pub fn begin(&self, key: Key, version: u64) {
         // SAFETY: nobody else looks at keys while the exclusive lock is held.
         unsafe { *self.key.get() = key };
+        self.state(|state| *state = State::unknown(version));
+        self.pins.store(0, Ordering::Relaxed);
+        self.hits.store(0, Ordering::Relaxed);
+        self.heals.store(0, Ordering::Relaxed);
+        self.counts.set_zero();
+        self.keeper.store(0, Ordering::Relaxed);
+        self.in_use.store(true, Ordering::Relaxed);
+        self.next_lane.store(0, Ordering::Relaxed);
     }
 
     /// To be called under the lock of the lanes.
@@ -285,22 +180,36 @@ impl Slot {
     }
 
     /// Of a queue; a lane has none.
-    pub fn has_no_lanes(&self) -> bool {
+    fn has_no_lanes(&self) -> bool {
         !self.is_of_queue() || self.next_lane.load(Ordering::Relaxed) == 0
     }
 
-    pub fn is_unpinned(&self) -> bool {
-        self.pins.load(Ordering::Acquire) == 0
+    /// Keeps it from being taken away.
+    pub fn pin(&self) {
+        self.pins.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn unpin(&self) {
+        self.pins.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Acquire) > 0
     }
 
     pub fn is_of_queue(&self) -> bool {
-        self.key().task_bytes == 0
+        self.key().is_of_queue()
+    }
+
+    /// Whether it can go if its table has gone.
+    pub fn is_left(&self) -> bool {
+        !self.is_pinned() && self.has_no_lanes()
     }
 
     /// Whether nothing is lost with it: it has no job that is ready or will be by time alone, and no
     /// transaction that has one is under way. Of a queue: it has no lanes.
     pub fn is_empty(&self) -> bool {
-        self.is_unpinned()
+        !self.is_pinned()
             && match self.is_of_queue() {
                 true => self.has_no_lanes(),
                 false => {

@@ -1,19 +1,21 @@
-//! A call's own place in the waiting room: what it is woken for, and when it wakes by itself.
+//! How a call waits: what it is woken for, and when it wakes by itself.
 //!
 //! A waiter sleeps no longer than until the next parked job of its lanes is due, but for those lanes that another
 //! one keeps: of all who want a lane, one is its keeper, and wakes at that time. It finds out which those are
 //! before it sleeps. When it leaves, it wakes another one, who finds out anew.
 
-use super::area::{Area, Mode, SHARED};
 use super::heads::Heads;
 use super::lane::{Lane, Position};
+use super::lanes::Lanes;
+use super::memory::Mode;
 use super::slot::Slot;
+use super::slots::{SLOTS, Slots};
+use super::waiter::{Asked, Ended, Names, Waiter, Wants, Why};
 use super::waiters::{
-    ANY, Asked, Names, Waiter, Wants, Why, is_kept, wake_all, wake_for_jobs, wake_for_room,
-    wake_keeper,
+    ANY, WAITERS, Waiters, is_kept, wake_all, wake_for_jobs, wake_for_room, wake_keeper,
 };
-use super::wake;
-use crate::statement::{Timestamp, client, clock};
+use crate::server::time::{Timestamp, clock};
+use crate::server::{client, latch, process};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::ops::RangeBounds;
@@ -56,7 +58,9 @@ impl Kept {
 /// Given up when dropped.
 pub struct Waiting {
     heads: Heads,
-    at: usize,
+    waiters: &'static Waiters,
+    /// The backend's, among the waiters.
+    number: usize,
     /// When it was last asked what it was woken for, as shared memory counts.
     listened: Cell<u64>,
     /// Of no lane, for the end of a job.
@@ -65,7 +69,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// For a job of some lanes. None if there is no place, as for some background processes.
+    /// For a job of some lanes. None if nobody could wake it, as some background processes.
     pub fn begin(heads: Heads, queues: &[String], tasks: Option<&[String]>) -> Option<Self> {
         Self::with(heads, None, queues.to_vec(), tasks.map(<[_]>::to_vec))
     }
@@ -81,8 +85,8 @@ impl Waiting {
         queues: Vec<String>,
         tasks: Option<Vec<String>>,
     ) -> Option<Self> {
-        let at = own_place();
-        let waiter = heads.area().waiters().get(at)?;
+        let (number, waiters) = (process::number()?, WAITERS.get()?);
+        let waiter = waiters.all().get(number)?;
         if !REGISTERED.get() {
             // SAFETY: the callback is a function of this library, which is never unloaded. It is needed
             // where a backend ends without unwinding, as pg_terminate_backend makes it.
@@ -90,26 +94,31 @@ impl Waiting {
             REGISTERED.set(true);
         }
         let (queue_names, task_names) = (Names::new(Some(&queues)), Names::new(tasks.as_deref()));
-        let wants = Wants { table: heads.table, job, queues: queue_names, tasks: task_names };
-        let _held = heads.area().waiting_room(Mode::Exclusive);
+        let table = heads.lanes.table;
+        let wants = Wants { table, job, queues: queue_names, tasks: task_names };
+        let _held = waiters.hold(Mode::Exclusive);
         if !waiter.begin(wants) {
             return None;
         }
         if job.is_some() {
-            heads.area().waiting_for_jobs.fetch_add(1, Ordering::SeqCst);
+            waiters.waiting_for_jobs.fetch_add(1, Ordering::SeqCst);
         }
-        heads.area().waiting.fetch_add(1, Ordering::SeqCst);
+        waiters.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        Some(Self { heads, at, listened: Cell::new(0), queues, tasks })
+        Some(Self { heads, waiters, number, listened: Cell::new(0), queues, tasks })
     }
 
     fn waiter(&self) -> &'static Waiter {
-        &self.heads.area().waiters()[self.at]
+        &self.waiters.all()[self.number]
+    }
+
+    fn lanes(&self) -> Lanes {
+        self.heads.lanes
     }
 
     /// To be called before each look for a job, so that what comes after it is heard of. Whether we were woken since.
     pub fn listen(&self) -> bool {
-        self.listened.set(self.heads.area().versions.load(Ordering::SeqCst));
+        self.listened.set(self.lanes().slots.versions.load(Ordering::SeqCst));
         let why = self.waiter().listen();
         if why.is_some() {
             HEARD.set(why);
@@ -126,8 +135,8 @@ impl Waiting {
     pub fn has_taken(&self, lanes: &[Lane]) {
         let is_it = match HEARD.get() {
             Some(Why::Job(at)) => {
-                let _lanes = self.heads.area().lanes(Mode::Shared);
-                let slot = self.heads.slot(at);
+                let _held = self.lanes().slots.hold(Mode::Shared);
+                let slot = self.lanes().slot(at);
                 lanes.iter().any(|lane| {
                     lane.queue.as_bytes() == slot.queue() && lane.task.as_bytes() == slot.task()
                 })
@@ -143,7 +152,7 @@ impl Waiting {
     /// The look was in vain: wakes another one for what we were woken for. Only forward: it comes to an end.
     pub fn pass_on(&self) {
         if let Some(why) = HEARD.take() {
-            pass_on(self.heads, why, self.at + 1..);
+            pass_on(self.lanes().slots, why, self.number + 1..);
         }
     }
 
@@ -168,7 +177,7 @@ impl Waiting {
             let until = end.0.min(due.0).min(look_at.0).min(ask_at.0);
             let left = u64::try_from(until.saturating_sub(clock().0)).unwrap_or(0);
             // Rounded up to a millisecond: not to wake just before the time and wait once more.
-            wake::sleep(Duration::from_micros(left) + Duration::from_micros(999));
+            latch::sleep(Duration::from_micros(left) + Duration::from_micros(999));
             let now = clock();
             if ask_at <= now {
                 client::must_be_there();
@@ -195,26 +204,25 @@ impl Waiting {
 
     /// Whether a lane that we have been asked to keep may have a due job already, as one that nobody has looked at.
     fn is_due(&self, at: u32) -> bool {
-        let slot = self.heads.slot(at);
+        let slot = self.lanes().slot(at);
         slot.state(|state| state.due) <= clock()
     }
 
     /// Becomes the keeper of those lanes that have none, and says when the first parked job of them is due.
     fn keep_time(&self, looked: Timestamp) -> Timestamp {
-        let own = self.at as u32 + 1;
+        let own = self.number as u32 + 1;
         // Whoever makes a job from here on that is due earlier than we know wakes us.
         self.waiter().set_until(Timestamp::INFINITY);
-        let area = self.heads.area();
         let mut first = Timestamp::INFINITY;
-        let _lanes = area.lanes(Mode::Shared);
-        let _room = area.waiting_room(Mode::Shared);
+        let _slots = self.lanes().slots.hold(Mode::Shared);
+        let _waiters = self.waiters.hold(Mode::Shared);
         KEPT.with_borrow_mut(|kept| {
             kept.count = 0;
-            self.heads.for_lanes(&self.queues, self.tasks.as_deref(), |at, slot| {
+            self.lanes().for_each_of(&self.queues, self.tasks.as_deref(), |at, slot| {
                 let due = slot.state(|state| state.due);
                 let is_to_come = looked < due && due < Timestamp::INFINITY;
                 let is_own = slot.keeper.load(Ordering::SeqCst) == own;
-                if is_to_come && (is_own || !is_kept(area, slot, due)) {
+                if is_to_come && (is_own || !is_kept(self.waiters, slot, due)) {
                     slot.keeper.store(own, Ordering::SeqCst);
                     kept.add(at);
                     first = first.min(due);
@@ -229,11 +237,11 @@ impl Waiting {
 
     /// Of the lanes that we keep some have come due: the first of those who want them hear of that.
     fn tell_of_due(&self, now: Timestamp) {
-        let area = self.heads.area();
-        let _lanes = area.lanes(Mode::Shared);
-        for_kept(area, self.at, |at, slot| {
+        let slots = self.lanes().slots;
+        let _held = slots.hold(Mode::Shared);
+        for_kept(slots, self.number, |at, slot| {
             if slot.state(|state| state.due) <= now {
-                wake_for_jobs(area, at, 1, ANY);
+                wake_for_jobs(at, slot, 1, ANY);
             }
         });
     }
@@ -241,7 +249,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        leave(self.heads.area(), self.at);
+        leave(self.lanes().slots, self.waiters, self.number);
     }
 }
 
@@ -249,11 +257,11 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Calls `each` for the lanes that a place keeps, or has kept. Under the lock of the lanes.
-fn for_kept(area: &'static Area, place: usize, mut each: impl FnMut(u32, &Slot)) {
-    let own = place as u32 + 1;
+/// Calls `each` for the lanes that a waiter keeps, or has kept. Under the lock of the slots.
+fn for_kept(slots: &Slots, number: usize, mut each: impl FnMut(u32, &Slot)) {
+    let own = number as u32 + 1;
     let mut each = |at: u32| {
-        let slot = area.used_slots().get(at as usize);
+        let slot = slots.used().get(at as usize);
         if let Some(slot) = slot.filter(|slot| slot.keeper.load(Ordering::SeqCst) == own) {
             each(at, slot);
         }
@@ -263,62 +271,65 @@ fn for_kept(area: &'static Area, place: usize, mut each: impl FnMut(u32, &Slot))
         let Ok(kept) = kept.try_borrow() else { return };
         match kept.known() {
             Some(kept) => kept.iter().for_each(|at| each(*at)),
-            None => (0..area.used_slots().len() as u32).for_each(each),
+            None => (0..slots.used().len() as u32).for_each(each),
         }
     });
 }
 
 /// Wakes another one for what somebody was woken for, if that is still there.
-fn pass_on(heads: Heads, why: Why, places: impl RangeBounds<usize>) {
-    let area = heads.area();
-    let _lanes = area.lanes(Mode::Shared);
+fn pass_on(slots: &Slots, why: Why, numbers: impl RangeBounds<usize>) {
+    let _held = slots.hold(Mode::Shared);
     let (Why::Job(at) | Why::Room(at)) = why else { return };
-    let Some(slot) = area.used_slots().get(at as usize).filter(|slot| slot.is_in_use()) else {
+    let Some(slot) = slots.used().get(at as usize).filter(|slot| slot.is_in_use()) else {
         return;
     };
     let (bound, due) = slot.state(|state| (state.bound, state.due));
     match why {
-        Why::Room(at) => wake_for_room(area, at, 1, places),
-        _ if bound < Position::END || due <= clock() => wake_for_jobs(area, at, 1, places),
+        Why::Room(at) => wake_for_room(at, slot, 1, numbers),
+        _ if bound < Position::END || due <= clock() => wake_for_jobs(at, slot, 1, numbers),
         _ => {}
     }
 }
 
-fn leave(area: &'static Area, at: usize) {
-    let Some(own) = area.waiters().get(at) else { return };
+fn leave(slots: &Slots, waiters: &Waiters, number: usize) {
+    let Some(own) = waiters.all().get(number) else { return };
     let (woken, table) = {
-        let _held = area.waiting_room(Mode::Exclusive);
-        let Some(woken) = own.end() else { return };
-        area.waiting.fetch_sub(1, Ordering::SeqCst);
+        let _held = waiters.hold(Mode::Exclusive);
+        let woken = match own.end() {
+            Ended::DidNotWait => return,
+            Ended::NotWoken => None,
+            Ended::Woken(why) => Some(why),
+        };
+        waiters.waiting.fetch_sub(1, Ordering::SeqCst);
         if own.wants().job.is_some() {
-            area.waiting_for_jobs.fetch_sub(1, Ordering::SeqCst);
+            waiters.waiting_for_jobs.fetch_sub(1, Ordering::SeqCst);
         }
         (woken, own.wants().table)
     };
     // Somebody has to see to what we were woken for, whether we have heard of it or not, and to keep what we keep.
     // (What we have taken is not there any more.)
     for why in [HEARD.take(), woken].into_iter().flatten() {
-        pass_on(Heads { area, table }, why, ANY);
+        pass_on(slots, why, ANY);
     }
     let asked = own.take_kept();
-    let _lanes = area.lanes(Mode::Shared);
+    let _held = slots.hold(Mode::Shared);
     let hand_on = |at: u32, slot: &Slot| {
         let due = slot.state(|state| state.due);
         if due < Timestamp::INFINITY {
-            wake_keeper(area, at, due);
+            wake_keeper(at, slot, due);
         }
     };
-    for_kept(area, at, |at, slot| {
+    for_kept(slots, number, |at, slot| {
         slot.keeper.store(0, Ordering::SeqCst);
         hand_on(at, slot);
     });
     match asked {
         None => {}
         Some(Asked::Lane(at)) => {
-            let slot = area.used_slots().get(at as usize);
+            let slot = slots.used().get(at as usize);
             slot.filter(|slot| slot.is_in_use()).into_iter().for_each(|slot| hand_on(at, slot));
         }
-        Some(Asked::Several) => wake_all(area, table.database),
+        Some(Asked::Several) => wake_all(table.database),
     }
     KEPT.with(|kept| {
         if let Ok(mut kept) = kept.try_borrow_mut() {
@@ -328,17 +339,9 @@ fn leave(area: &'static Area, at: usize) {
 }
 
 extern "C-unwind" fn at_exit(_: i32, _: pg_sys::Datum) {
-    if let Some(area) = SHARED.get() {
-        leave(area, own_place());
+    if let (Some(slots), Some(waiters), Some(number)) =
+        (SLOTS.get(), WAITERS.get(), process::number())
+    {
+        leave(slots, waiters, number);
     }
-}
-
-fn own_place() -> usize {
-    // SAFETY: a variable of this backend.
-    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-    let number = unsafe { pg_sys::MyBackendId };
-    // SAFETY: as above.
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    let number = unsafe { pg_sys::MyProcNumber };
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,182 @@
+//! Rows of `minion.jobs`, as triggers get them and looks into an index find them.
+
+use super::types::{Typed, column_as};
+use crate::error::Error;
+use pgrx::enum_helper::lookup_enum_by_oid;
+use pgrx::{PgTrigger, pg_sys};
+
+/// The columns of `minion.jobs` that triggers look at, by their place in `sql/tables.sql`: looking them up
+/// by name would cost more than all the rest. A test holds the two together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Id = 1,
+    Delayed = 3,
+    Expires = 4,
+    Finished = 6,
+    ParkedUntil = 9,
+    WaitsFor = 10,
+    Priority = 11,
+    State = 14,
+    Lax = 15,
+    Queue = 16,
+    Task = 17,
+    Parents = 20,
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Delayed => "delayed",
+            Self::Expires => "expires",
+            Self::Finished => "finished",
+            Self::ParkedUntil => "parked_until",
+            Self::WaitsFor => "waits_for",
+            Self::Priority => "priority",
+            Self::State => "state",
+            Self::Lax => "lax",
+            Self::Queue => "queue",
+            Self::Task => "task",
+            Self::Parents => "parents",
+        }
+    }
+}
+
+/// The values of `minion.job_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Inactive,
+    Active,
+    Failed,
+    Finished,
+}
+
+/// A row of `minion.jobs`, as long as the trigger call lasts, or the look into the table.
+pub struct Row {
+    tuple: *mut pg_sys::HeapTupleData,
+    shape: pg_sys::TupleDesc,
+}
+
+impl Row {
+    /// The row before an UPDATE or DELETE, or the one that an INSERT brings.
+    pub fn first(trigger: &PgTrigger) -> Self {
+        Self::new(trigger, trigger.trigger_data().tg_trigtuple)
+    }
+
+    /// The row after an UPDATE.
+    pub fn second(trigger: &PgTrigger) -> Self {
+        Self::new(trigger, trigger.trigger_data().tg_newtuple)
+    }
+
+    fn new(trigger: &PgTrigger, tuple: *mut pg_sys::HeapTupleData) -> Self {
+        assert!(!tuple.is_null(), "the trigger is FOR EACH ROW");
+        // SAFETY: the server has set the relation of every trigger call.
+        let shape = unsafe { (*trigger.trigger_data().tg_relation).rd_att };
+        Self::of(tuple, shape)
+    }
+
+    /// A row of `minion.jobs`, or, as long as no column is asked for, of any table.
+    pub(super) fn of(tuple: *mut pg_sys::HeapTupleData, shape: pg_sys::TupleDesc) -> Self {
+        Self { tuple, shape }
+    }
+
+    /// The value of a column, which has to have the type `T` in SQL.
+    pub fn get<T: Typed>(&self, column: Column) -> Option<T> {
+        // SAFETY: the row's shape is that of the table.
+        unsafe { column_as(self.shape, column as i32, self.datum(column)) }
+    }
+
+    /// Whether two rows have the same value, as it is stored, in a column.
+    pub fn has_same(&self, other: &Row, column: Column) -> bool {
+        let ((one, one_null), (two, two_null)) = (self.datum(column), other.datum(column));
+        if one_null || two_null {
+            return one_null == two_null;
+        }
+        match column {
+            Column::Parents | Column::Queue | Column::Task => bytes(&one) == bytes(&two),
+            _ => one.value() == two.value(),
+        }
+    }
+
+    /// Whether the job has any parents, without unpacking a long list of them.
+    pub fn has_parents(&self) -> bool {
+        // The payload of an empty array: no dimensions, no NULLs, the element type.
+        const EMPTY: usize = 12;
+        let (parents, null) = self.datum(Column::Parents);
+        // SAFETY: an array that is not NULL; the size is in the header, however it is stored.
+        !null && unsafe { pgrx::varsize_any_exhdr(parents.cast_mut_ptr()) > EMPTY }
+    }
+
+    /// The value of a column that is NOT NULL, unless somebody has taken that away.
+    pub fn required<T: Typed>(&self, column: Column) -> Result<T, Error> {
+        self.get(column).ok_or(Error::NullInColumn { column: column.name() })
+    }
+
+    pub fn state(&self) -> Option<State> {
+        let (value, is_null) = self.datum(Column::State);
+        if is_null {
+            return None;
+        }
+        match lookup_enum_by_oid(pg_sys::Oid::from(value.value() as u32)).0.as_str() {
+            "inactive" => Some(State::Inactive),
+            "active" => Some(State::Active),
+            "failed" => Some(State::Failed),
+            "finished" => Some(State::Finished),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self, column: Column) -> bool {
+        self.datum(column).1
+    }
+
+    fn datum(&self, column: Column) -> (pg_sys::Datum, bool) {
+        let mut null = false;
+        // SAFETY: tuple and shape belong together, and the column exists in it.
+        let datum =
+            unsafe { pg_sys::heap_getattr(self.tuple, column as i32, self.shape, &mut null) };
+        (datum, null)
+    }
+}
+
+/// A varlena as it is stored; a large value is a pointer to its toast, which stays the same while the value
+/// does.
+fn bytes(datum: &pg_sys::Datum) -> &[u8] {
+    let varlena = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the header tells how long it is, and the row outlives the borrow.
+    unsafe { std::slice::from_raw_parts(varlena.cast(), pgrx::varsize_any(varlena)) }
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::Column;
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn columns_stand_where_triggers_look_for_them() {
+        let columns = [
+            Column::Id,
+            Column::Delayed,
+            Column::Expires,
+            Column::Finished,
+            Column::ParkedUntil,
+            Column::WaitsFor,
+            Column::Priority,
+            Column::State,
+            Column::Lax,
+            Column::Queue,
+            Column::Task,
+            Column::Parents,
+        ];
+        for column in columns {
+            let name = column.name();
+            let place = Spi::get_one_with_args::<i16>(
+                "SELECT attnum FROM pg_attribute
+                WHERE attrelid = 'minion.jobs'::regclass AND attname = $1::name",
+                &[name.into()],
+            );
+            assert_eq!(place, Ok(Some(column as i16)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where the shared memory is asked for, and made: all parts in one piece.
+
+use super::bounds::BOUNDS;
+use super::counters::COUNTERS;
+use super::memory::{Content, Locks, Part};
+use super::slots::SLOTS;
+use super::waiters::WAITERS;
+use pgrx::pg_sys;
+use pgrx::shmem::PgSharedMemoryInitialization;
+use std::ffi::CStr;
+
+/// Its name in the server, and that of its locks.
+const NAME: &CStr = c"minion";
+
+/// All of it, for `pg_shmem_init!`.
+pub struct Shared;
+
+pub static SHARED: Shared = Shared;
+
+fn size() -> usize {
+    fn of<T: Content>(_: &Part<T>) -> usize {
+        Part::<T>::size()
+    }
+    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS)
+}
+
+impl PgSharedMemoryInitialization for Shared {
+    type Value = ();
+
+    unsafe fn on_shmem_request(&'static self) {
+        // SAFETY: the caller vouches that the server is asking.
+        unsafe {
+            pg_sys::RequestAddinShmemSpace(size());
+            pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), Locks::COUNT);
+        }
+    }
+
+    unsafe fn on_shmem_startup(&'static self, (): ()) {
+        let mut found = false;
+        // SAFETY: called while the server starts, or starts again after a crash, and alone: the postmaster
+        // runs it before it has children. The size is the one that was asked for, and the server begins each piece at
+        // a cache line.
+        unsafe {
+            let memory = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<u8>();
+            if !found {
+                memory.write_bytes(0, size());
+            }
+            let locks = Locks::new(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()));
+            let memory = SLOTS.start(memory, !found, &locks);
+            let memory = WAITERS.start(memory, !found, &locks);
+            let memory = COUNTERS.start(memory, !found, &locks);
+            BOUNDS.start(memory, !found, &locks);
+        }
+    }
+}
