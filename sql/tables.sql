@@ -7,7 +7,7 @@ CREATE TYPE minion.job_state AS ENUM ('inactive', 'active', 'failed', 'finished'
 CREATE SEQUENCE minion.jobs_id_seq;
 
 -- Fixed-width columns first: no padding between them. Triggers know the columns by their place (Column in
--- src/statement/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
+-- src/server/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
 -- those that keep the queue's own code right are here, in few words.
 CREATE TABLE minion.jobs (
     id           bigint NOT NULL DEFAULT nextval('minion.jobs_id_seq'),

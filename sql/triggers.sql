@@ -1,4 +1,4 @@
--- See src/job/triggers.rs for what they do, and why they have no WHEN clauses.
+-- See src/upkeep/written.rs for what they do, and triggers.rs beside it for why they have no WHEN clauses.
 
 CREATE TRIGGER jobs_inserted BEFORE INSERT ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_inserted();

@@ -73,7 +73,7 @@ static RETRY: Statement = Statement::latest(
     )
     UPDATE minion.jobs AS job
     SET state = 'inactive',
-        -- At its end, see FAIL in complete.rs.
+        -- At its end, see FAIL in finish.rs.
         retries = (LEAST(job.retries, 2147483646) + 1),
         retried = $1, delayed = $1, parked_until = NULL, waits_for = NULL
     FROM given

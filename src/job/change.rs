@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 static RETRY: Statement = Statement::new(
     "UPDATE minion.jobs
     SET state = 'inactive',
-        -- At its end, see FAIL in complete.rs.
+        -- At its end, see FAIL in finish.rs.
         retries = (LEAST(retries, 2147483646) + 1),
         retried = $3,
         delayed = $3 + $4,
