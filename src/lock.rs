@@ -54,7 +54,7 @@ static RELEASE: Statement =
     Statement::latest("DELETE FROM minion.locks WHERE id = $1", &[pg_sys::INT8OID]);
 
 /// The ends and ids of the first so many holders.
-fn held(
+fn holders_of(
     session: &Session,
     name: &str,
     now: Timestamp,
@@ -64,11 +64,11 @@ fn held(
         let found = holders(name, now, most, from);
         let seen = found
             .as_ref()
-            .map(|found| (found.held.first().map_or(bounds::END, |(_, id)| *id), found.xmin));
+            .map(|found| (found.holders.first().map_or(bounds::END, |(_, id)| *id), found.xmin));
         (found, seen)
     });
-    if let Some(holders) = looked {
-        return Ok(holders.held);
+    if let Some(looked) = looked {
+        return Ok(looked.holders);
     }
     // As many as an int can say, or 0 for all.
     let most = i32::try_from(most).map_or(0, |_| most);
@@ -133,7 +133,7 @@ fn lock(
         lock_name(name);
         let now = clock();
         let most = usize::try_from(holders).unwrap_or(usize::MAX);
-        let free = held(session, name, now, most)?.len() < most;
+        let free = holders_of(session, name, now, most)?.len() < most;
         purge(session, now)?;
         if free && duration.as_micros() > 0 {
             let rows = session.run(&HOLD, params![name, now, duration])?.written("locks")?;
@@ -152,7 +152,7 @@ fn lock(
 #[pg_extern]
 fn is_locked(name: Option<&str>) -> Result<bool, ErrorReport> {
     let name = argument::name("name", given("name", name)?)?;
-    Ok(Session::with(|session| Ok(!held(session, name, clock(), 1)?.is_empty()))?)
+    Ok(Session::with(|session| Ok(!holders_of(session, name, clock(), 1)?.is_empty()))?)
 }
 
 /// Releases a named lock; of several holders, the one that would expire first. True if it was held.
@@ -165,7 +165,7 @@ fn unlock(name: Option<&str>) -> Result<bool, ErrorReport> {
     lock_to_write(c"locks");
     Ok(Session::with(|session| {
         lock_name(name);
-        let first = held(session, name, clock(), usize::MAX)?.into_iter().min();
+        let first = holders_of(session, name, clock(), usize::MAX)?.into_iter().min();
         match first {
             Some((_, id)) => session.run(&RELEASE, params![id]).map(|rows| rows.count() > 0),
             None => Ok(false),

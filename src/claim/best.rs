@@ -41,12 +41,12 @@ pub fn claim(
     let rules = Rules::now(session)?;
     let unpaused = match rules.paused.is_empty() {
         true => None,
-        false => wanted.lanes.without(&rules.paused),
+        false => wanted.eligible.without(&rules.paused),
     };
     let claim = Claim {
         session,
         wanted,
-        lanes: unpaused.as_ref().unwrap_or(&wanted.lanes),
+        eligible: unpaused.as_ref().unwrap_or(&wanted.eligible),
         rules: &rules,
         now,
         batch: may_lock.due(wanted.max_jobs),
@@ -81,7 +81,7 @@ struct Claim<'a> {
     session: &'a Session,
     wanted: &'a Wanted,
     /// Those of the wanted ones whose queues are not paused.
-    lanes: &'a Eligible,
+    eligible: &'a Eligible,
     rules: &'a Rules,
     now: Timestamp,
     /// How many jobs one statement may lock besides those that are returned.
@@ -104,7 +104,7 @@ impl Claim<'_> {
             let (worker, worst) = (wanted.worker, wanted.worst);
             let take = || {
                 let lane = lane.as_ref();
-                let jobs = take_id(session, worker, id, self.lanes, worst, lane, self.passed)?;
+                let jobs = take_id(session, worker, id, self.eligible, worst, lane, self.passed)?;
                 Ok(Taken { jobs, rest: Position::END })
             };
             match self.within(&rules, take)? {
@@ -172,8 +172,8 @@ impl Claim<'_> {
 
     /// The lanes' heads, and due jobs among them.
     fn heads(&self, outcome: &mut Outcome) -> Result<BinaryHeap<Head>, Error> {
-        let Claim { session, wanted, lanes, now, .. } = *self;
-        let look_now = || lanes.look(session, now, wanted.worst, self.again);
+        let Claim { session, wanted, eligible, now, .. } = *self;
+        let look_now = || eligible.look(session, now, wanted.worst, self.again);
         let mut look = look_now()?;
         outcome.saw_due = look.skipped || !look.due.is_empty();
         outcome.is_unsettled = look.unsettled;
@@ -192,7 +192,7 @@ impl Claim<'_> {
             }
             look = Look { due, ..look_now()? };
         }
-        if let (Some(verify), Some(tracked)) = (verify, &lanes.tracked)
+        if let (Some(verify), Some(tracked)) = (verify, &eligible.tracked)
             && self.verify(tracked, verify)?
         {
             look = look_now()?;
@@ -207,14 +207,14 @@ impl Claim<'_> {
     /// Sees whether shared memory is right about a lane, and, if there is time, about others. True if it was not.
     fn verify(&self, tracked: &Tracked, first: (Lane, Reading)) -> Result<bool, Error> {
         const LONGEST: Duration = Duration::from_millis(10);
-        let Claim { session, wanted, lanes, now, .. } = *self;
+        let Claim { session, wanted, eligible, now, .. } = *self;
         let begin = Instant::now();
         let mut healed = false;
         let mut next = Some(first);
         while let Some(one) = next {
             healed |= tracked.verify(session, one, now)?;
             next = match self.again && begin.elapsed() < LONGEST {
-                true => lanes.look(session, now, wanted.worst, true)?.verify,
+                true => eligible.look(session, now, wanted.worst, true)?.verify,
                 false => None,
             };
         }
@@ -233,7 +233,7 @@ impl Claim<'_> {
         let first = head.next(session, now, Position::FIRST, to)?;
         if first.is_none()
             && self.again
-            && let (Some(reading), Some(tracked)) = (due.reading, &self.lanes.tracked)
+            && let (Some(reading), Some(tracked)) = (due.reading, &self.eligible.tracked)
         {
             let next = due.lane.next_by_time(session, now)?;
             tracked.heads.looked_in_vain(&reading, next, begin.elapsed());
@@ -260,7 +260,7 @@ impl Claim<'_> {
             match best.front {
                 Front::Unseen(reading) => {
                     let seen = best.lane.ready(session, now, best.position, Position::END)?;
-                    if let Some(tracked) = &self.lanes.tracked {
+                    if let Some(tracked) = &self.eligible.tracked {
                         let first = seen.as_ref().map_or(Position::END, |head| head.position);
                         tracked.heads.raise(&reading, first);
                     }
@@ -290,12 +290,12 @@ impl Claim<'_> {
             }
             // Two heads stand at one place when a job was moved between two looks; each step must get on.
             let second = heads.peek().map_or(end, |head| head.position);
-            let limit = second.max(best.position.next()).min(end).min(best.position.end_of_rank());
+            let to = second.max(best.position.next()).min(end).min(best.position.end_of_rank());
             let missing = match rules.is_empty() {
                 true => wanted.max_jobs - outcome.jobs.len(),
                 false => 1,
             };
-            let take = || best.take(session, wanted.worker, limit, missing, self.passed);
+            let take = || best.take(session, wanted.worker, to, missing, self.passed);
             let taken = match self.within(&rules, take)? {
                 Ok(taken) => taken,
                 Err(reached) => {

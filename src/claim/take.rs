@@ -180,16 +180,16 @@ pub struct Taken {
 }
 
 impl Head {
-    /// Claims at most `missing` jobs between the head and `limit`, which is not after the end of its rank.
+    /// Claims at most `missing` jobs between the head and `to`, which is not after the end of its rank.
     pub fn take(
         &self,
         session: &Session,
         worker: i64,
-        limit: Position,
+        to: Position,
         missing: usize,
         passed: &PassedOver,
     ) -> Result<Taken, Error> {
-        let Some((rank, last)) = self.stretch_to(limit) else { return Ok(Taken::none(limit)) };
+        let Some((rank, last)) = self.stretch_to(to) else { return Ok(Taken::none(to)) };
         let lock = |most| self.lock(session, rank, last, most);
         let taken = passed.around(passed.at_once(missing), lock, |ids, look| match look {
             true => take_and_look(session, worker, ids, Some(&self.lane)),
@@ -200,7 +200,7 @@ impl Head {
         // UPDATE returns rows in any order.
         jobs.sort_unstable_by_key(Claimed::position);
         // Without a last one, it was the stretch that ended.
-        let rest = taken.stopped.map_or(limit, |id| Position::new(rank, id).next());
+        let rest = taken.stopped.map_or(to, |id| Position::new(rank, id).next());
         Ok(Taken { jobs, rest })
     }
 
@@ -231,8 +231,8 @@ impl Head {
     }
 
     /// The rank of the stretch that begins here, and its last id.
-    fn stretch_to(&self, limit: Position) -> Option<(i32, i64)> {
-        Some((self.position.rank()?, limit.previous()?.id))
+    fn stretch_to(&self, to: Position) -> Option<(i32, i64)> {
+        Some((self.position.rank()?, to.previous()?.id))
     }
 
     /// The head of the same lane from `from` on.

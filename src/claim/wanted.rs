@@ -9,7 +9,7 @@ use crate::shared::lane::Lane;
 /// What a worker asks for.
 pub struct Wanted {
     pub worker: i64,
-    pub lanes: Eligible,
+    pub eligible: Eligible,
     /// `~min_priority`, or the end of all ranks.
     pub worst: i32,
     pub id: Option<i64>,

@@ -66,7 +66,7 @@ fn dequeue(
     let max_jobs = given("max_jobs", max_jobs)?;
     let wanted = Wanted {
         worker,
-        lanes: Eligible::new(queues, tasks),
+        eligible: Eligible::new(queues, tasks),
         worst: min_priority.map_or(i32::MAX, |least| !least),
         id,
         max_jobs: usize::try_from(max_jobs).ok().filter(|&most| most > 0).ok_or(Error::value(
@@ -118,7 +118,7 @@ fn claim_within(
 ) -> Result<Vec<Claimed>, Error> {
     let had_changed = has_changed_anything();
     let begin = Instant::now();
-    let mut sleeper = Sleeper::new(&wanted.lanes);
+    let mut sleeper = Sleeper::new(&wanted.eligible);
     // For repair: a heartbeat could not be seen before the transaction ends.
     let mut said_so = false;
     loop {
@@ -135,17 +135,17 @@ fn claim_within(
                 must_be_registered(session, wanted.worker)?;
                 let outcome = claim(session, wanted, clock(), may_lock_now, !last, passed)?;
                 if !outcome.jobs.is_empty() && !last && may_lock == MayLock::Many {
-                    wanted.lanes.free_due(session, clock(), passed)?;
+                    wanted.eligible.free_due(session, clock(), passed)?;
                 }
                 Ok(outcome)
             })?;
             let jobs = std::mem::take(&mut outcome.jobs);
             Ok((!jobs.is_empty()).then_some(jobs))
         })?;
-        if let Some(place) = &sleeper.place
+        if let Some(waiting) = &sleeper.waiting
             && claimed.is_some()
         {
-            place.has_taken(&outcome.lanes);
+            waiting.has_taken(&outcome.lanes);
         }
         if last || claimed.is_some() {
             return Ok(claimed.unwrap_or_default());
@@ -160,35 +160,35 @@ fn claim_within(
 
 /// How a call waits from one look to the next.
 struct Sleeper<'a> {
-    lanes: &'a Eligible,
-    place: Option<Waiting>,
+    eligible: &'a Eligible,
+    waiting: Option<Waiting>,
     pauses: Pauses,
 }
 
 impl<'a> Sleeper<'a> {
-    fn new(lanes: &'a Eligible) -> Self {
-        Self { lanes, place: None, pauses: Pauses::new() }
+    fn new(eligible: &'a Eligible) -> Self {
+        Self { eligible, waiting: None, pauses: Pauses::new() }
     }
 
     /// Sleeps until there may be a job, at most for `left`, after a look that began at `looked` and found none.
     fn sleep(&mut self, outcome: &Outcome, looked: Timestamp, left: Duration) {
         let took = Duration::from_micros(u64::try_from(clock().0 - looked.0).unwrap_or(0));
-        if self.place.is_none() {
-            self.place = self.lanes.tracked.as_ref().and_then(Tracked::wait);
+        if self.waiting.is_none() {
+            self.waiting = self.eligible.tracked.as_ref().and_then(Tracked::wait);
             // A job that has come between the look and this is seen by another look.
-            if let Some(place) = &self.place {
-                place.listen();
+            if let Some(waiting) = &self.waiting {
+                waiting.listen();
                 return;
             }
         }
-        match self.place.take() {
-            Some(place) => {
-                self.sleep_until_woken(&place, outcome, looked, left, took);
+        match self.waiting.take() {
+            Some(waiting) => {
+                self.sleep_until_woken(&waiting, outcome, looked, left, took);
                 // What is paused or limited may have changed.
-                if place.listen() {
+                if waiting.listen() {
                     Rules::doubt();
                 }
-                self.place = Some(place);
+                self.waiting = Some(waiting);
             }
             None => latch::sleep(self.pauses.next(left, took)),
         }
@@ -199,7 +199,7 @@ impl<'a> Sleeper<'a> {
 
     fn sleep_until_woken(
         &mut self,
-        place: &Waiting,
+        waiting: &Waiting,
         outcome: &Outcome,
         looked: Timestamp,
         left: Duration,
@@ -211,10 +211,10 @@ impl<'a> Sleeper<'a> {
         const NOW_AND_THEN: Duration = Duration::from_secs(1);
         // How soon those hear of it whose parents are done that nobody has placed.
         let blocked = |took: Duration| (10 * took).clamp(Duration::from_millis(100), NOW_AND_THEN);
-        place.set_limited(outcome.was_limited);
+        waiting.set_limited(outcome.was_limited);
         // What we were woken for is somebody's, or not for us.
-        place.pass_on();
-        let have_jobs = self.lanes.have_jobs(looked);
+        waiting.pass_on();
+        let have_jobs = self.eligible.have_jobs(looked);
         let longest = if outcome.saw_jobs || outcome.is_unsettled || have_jobs.is_none() {
             // One who is at a job may give it back without a word.
             self.pauses.next(left, took)
@@ -226,6 +226,6 @@ impl<'a> Sleeper<'a> {
             self.pauses = Pauses::new();
             if have_jobs == Some(true) { NOW_AND_THEN } else { SELDOM }
         };
-        place.sleep(longest.min(left), outcome.saw_due.then(|| blocked(took)), looked);
+        waiting.sleep(longest.min(left), outcome.saw_due.then(|| blocked(took)), looked);
     }
 }

@@ -59,15 +59,15 @@ pub fn has_ended_within(id: Option<i64>, timeout: Option<Interval>) -> Result<bo
     }
     let timeout = Duration::from_micros(u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX));
     let begin = Instant::now();
-    let place = match timeout.is_zero() {
+    let waiting = match timeout.is_zero() {
         true => None,
         false => Heads::here().and_then(|heads| Waiting::begin_for_job(heads, id)),
     };
     let had_changed = has_changed_anything();
     let mut pauses = Pauses::new();
     loop {
-        if let Some(place) = &place {
-            place.listen();
+        if let Some(waiting) = &waiting {
+            waiting.listen();
         }
         let looked = clock();
         let ended = attempt(
@@ -86,8 +86,8 @@ pub fn has_ended_within(id: Option<i64>, timeout: Option<Interval>) -> Result<bo
         if ended.is_some() || left.is_zero() {
             return Ok(ended.is_some());
         }
-        match &place {
-            Some(place) => place.sleep(left.min(NOW_AND_THEN), None, looked),
+        match &waiting {
+            Some(waiting) => waiting.sleep(left.min(NOW_AND_THEN), None, looked),
             None => pauses.pause(left),
         }
         client::must_be_there();

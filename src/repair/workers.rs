@@ -86,16 +86,16 @@ pub fn remove_silent(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), 
     let missing = settings::missing_after();
     let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
     // Each of them takes a lock until the end of the transaction.
-    let room = Cell::new(locks_to_spare());
+    let spare = Cell::new(locks_to_spare());
     let find = |most: usize| {
-        if room.get() == 0 {
+        if spare.get() == 0 {
             budget.end();
             return Ok(Found { ids: Vec::new(), is_last: true });
         }
-        let most = most.min(room.get());
+        let most = most.min(spare.get());
         let params = params![call.now, missing, last];
         let found = cursor.next(&call.session.run_at_most(&FIND_SILENT, params, most + 1)?, most);
-        room.set(room.get().saturating_sub(found.ids.len()));
+        spare.set(spare.get().saturating_sub(found.ids.len()));
         last = found.ids.last().copied().unwrap_or(last);
         Ok(found)
     };

@@ -58,8 +58,8 @@ pub fn mend(session: &Session, now: Timestamp) -> Result<usize, Error> {
             last = given("id", wrong.get(row, 1))?;
             let name: String = given("name", wrong.get(row, 2))?;
             match guarded(|| set_right(session, rules, now, &wrong, row)) {
-                Ok(Ok(())) => mended += 1,
-                Ok(Err(error)) => Error::NotDispatched { name, error: Box::new(error) }.warn(),
+                Ok(None) => mended += 1,
+                Ok(Some(error)) => Error::NotDispatched { name, error: Box::new(error) }.warn(),
                 Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
             }
         }
@@ -69,13 +69,14 @@ pub fn mend(session: &Session, now: Timestamp) -> Result<usize, Error> {
     }
 }
 
+/// Why its times can't be worked out, if that is so.
 fn set_right(
     session: &Session,
     rules: Rules,
     now: Timestamp,
     wrong: &Rows,
     row: usize,
-) -> Result<Result<(), Error>, Error> {
+) -> Result<Option<Error>, Error> {
     let id: i64 = given("id", wrong.get(row, 1))?;
     let was: Timestamp = given("next_run", wrong.get(row, 5))?;
     let next = if was == Timestamp::BEFORE_ALL {
@@ -88,9 +89,9 @@ fn set_right(
         match next_time(rules, cron, timezone, now) {
             // It may have been set to something sooner on purpose.
             Ok(next) => next.min(was),
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Some(error)),
         }
     };
     session.run(&SET_RIGHT, params![id, next, now])?.written("schedules")?;
-    Ok(Ok(()))
+    Ok(None)
 }

@@ -44,7 +44,7 @@ impl Column {
 
 /// The values of `minion.job_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum JobState {
     Inactive,
     Active,
     Failed,
@@ -112,16 +112,16 @@ impl Row {
         self.get(column).ok_or(Error::NullInColumn { column: column.name() })
     }
 
-    pub fn state(&self) -> Option<State> {
+    pub fn state(&self) -> Option<JobState> {
         let (value, is_null) = self.datum(Column::State);
         if is_null {
             return None;
         }
         match lookup_enum_by_oid(pg_sys::Oid::from(value.value() as u32)).0.as_str() {
-            "inactive" => Some(State::Inactive),
-            "active" => Some(State::Active),
-            "failed" => Some(State::Failed),
-            "finished" => Some(State::Finished),
+            "inactive" => Some(JobState::Inactive),
+            "active" => Some(JobState::Active),
+            "failed" => Some(JobState::Failed),
+            "finished" => Some(JobState::Finished),
             _ => None,
         }
     }

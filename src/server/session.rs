@@ -175,3 +175,61 @@ fn rows_of_last(statement: &Statement, code: i32) -> Result<Rows, Error> {
         _ => Err(statement.error("SPI_execute", code)),
     }
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::Session;
+    use crate::error::Error;
+    use crate::server::statement::{Statement, params};
+    use crate::server::value::{Jsonb, TextArray};
+    use pgrx::prelude::*;
+
+    static BIGINT: Statement = Statement::new("SELECT $1", &[pg_sys::INT8OID]);
+
+    #[pg_test]
+    fn a_parameter_of_another_type_is_an_error() {
+        let run = |params: &[_]| Session::with(|session| session.run(&BIGINT, params).map(drop));
+        let refuses = |params: &[_]| matches!(run(params), Err(Error::ParameterTypes { .. }));
+        assert!(run(params![1_i64]).is_ok());
+        assert!(run(params![None::<i64>]).is_ok());
+        // One that would be taken for a pointer, one that is a pointer, a NULL of another type, too few, too many.
+        assert!(refuses(params![1_i32]));
+        assert!(refuses(params!["one"]));
+        assert!(refuses(params![None::<&str>]));
+        assert!(refuses(params![]));
+        assert!(refuses(params![1_i64, 2_i64]));
+    }
+
+    fn column_of<T: crate::server::types::Typed>() -> Option<T> {
+        let first = |session: &Session| Ok(session.run(&BIGINT, params![1_i64])?.get(0, 1));
+        Session::with(first).expect("the statement runs")
+    }
+
+    #[pg_test]
+    fn a_column_is_what_it_is() {
+        assert_eq!(column_of::<i64>(), Some(1));
+    }
+
+    #[pg_test(error = "column 1 has type 20, not 25")]
+    fn a_number_is_not_taken_for_a_text() {
+        column_of::<String>();
+    }
+
+    #[pg_test(error = "column 1 has type 20, not 3802")]
+    fn a_number_is_not_taken_for_a_jsonb() {
+        column_of::<Jsonb>();
+    }
+
+    #[pg_test(error = "column 1 has type 20, not 1009")]
+    fn a_number_is_not_taken_for_an_array() {
+        column_of::<TextArray>();
+    }
+
+    #[pg_test(error = "column 11 has type 20, not 23")]
+    fn a_column_of_jobs_that_was_given_another_type_is_an_error() {
+        Spi::run("ALTER TABLE minion.jobs ALTER COLUMN priority TYPE bigint").expect("SQL");
+        Spi::run("SELECT minion.enqueue('mail')").expect("SQL");
+        Spi::run("SELECT minion.dequeue(minion.register_worker())").expect("SQL");
+    }
+}

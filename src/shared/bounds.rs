@@ -10,7 +10,7 @@
 //! There is one place for each hash. Two names never share a bound, but take each other's place.
 
 use super::bound::{Bound, Key, LOOKS, NOBODY, PERIOD_MICROS, State, VERIFY_MICROS};
-use super::memory::{Content, Locks, Many, Part, Rest, bytes};
+use super::memory::{Content, LwLocks, Many, Part, Rest, bytes};
 use crate::server::chance::strong_random;
 use crate::server::database;
 use crate::server::time::{Timestamp, clock};
@@ -64,7 +64,7 @@ impl Content for Bounds {
         bytes::<Bound>(MOST_NAMES)
     }
 
-    fn new(mut rest: Rest, _: &Locks) -> Self {
+    fn new(mut rest: Rest, _: &LwLocks) -> Self {
         Self {
             bounds: rest.many(MOST_NAMES),
             secret: strong_random(),

@@ -1,7 +1,9 @@
 //! The counters of each jobs table, and what commits do with them. How they come to be known is in
 //! [`super::counted`].
 
-use super::memory::{Content, Held, Lock, LockOf, Locks, Many, Mode, Part, Rest, Zeroes, bytes};
+use super::memory::{
+    Content, Held, LwLock, LwLockOf, LwLocks, Many, Mode, Part, Rest, Zeroes, bytes,
+};
 use super::names::Table;
 use super::slot::Slot;
 use super::slots::Slots;
@@ -16,7 +18,7 @@ pub static COUNTERS: Part<Counters> = Part::new();
 /// The counters of all jobs tables.
 pub struct Counters {
     /// Held exclusively to count, shared to ask. After that of the slots, by whoever holds both.
-    lock: Lock,
+    lock: LwLock,
     counters: Many<Counter>,
 }
 
@@ -25,8 +27,8 @@ impl Content for Counters {
         bytes::<Counter>(MOST_TABLES)
     }
 
-    fn new(mut rest: Rest, locks: &Locks) -> Self {
-        Self { lock: locks.get(LockOf::Counts), counters: rest.many(MOST_TABLES) }
+    fn new(mut rest: Rest, locks: &LwLocks) -> Self {
+        Self { lock: locks.get(LwLockOf::Counts), counters: rest.many(MOST_TABLES) }
     }
 }
 

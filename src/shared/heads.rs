@@ -15,7 +15,7 @@ use super::lane::{Lane, Position};
 use super::lanes::Lanes;
 use super::memory::Mode;
 use super::notes;
-use super::slot::{State, VERIFY_MICROS, Vain};
+use super::slot::{LaneState, VERIFY_MICROS, Vain};
 use super::waiters::{ANY, wake_for_jobs};
 use crate::server::time::{Timestamp, clock};
 use crate::server::transaction::{has_changed_anything, snapshot_is_fixed};
@@ -90,7 +90,7 @@ impl Heads {
         let may_have = |reading: &Reading| reading.bound < Position::END || reading.due <= now;
         let _held = self.lanes.slots.hold(Mode::Shared);
         let of_queue = self.lanes.slot(self.lanes.find(queue, "")?);
-        let mut elects = |state: &mut State| {
+        let mut elects = |state: &mut LaneState| {
             let elected = *verify && may_raise() && state.elects(now);
             *verify &= !elected;
             elected
@@ -254,7 +254,7 @@ impl Heads {
         since: u64,
     ) -> bool {
         let ended = self.ended();
-        let needs = |state: &mut State| {
+        let needs = |state: &mut LaneState| {
             state.verify_at <= now
                 || (state.due <= now && !state.is_vain(now, ended))
                 || (state.bound < Position::END && state.version > since)

@@ -18,7 +18,7 @@ pub trait Content: Sized {
     fn size() -> usize;
 
     /// What it begins as.
-    fn new(rest: Rest, locks: &Locks) -> Self;
+    fn new(rest: Rest, locks: &LwLocks) -> Self;
 }
 
 impl<T: Content> Part<T> {
@@ -43,7 +43,7 @@ impl<T: Content> Part<T> {
     ///
     /// Nobody uses the memory yet. It begins at a cache line, has as many bytes as the part needs, and is all zeroes
     /// if it is new.
-    pub unsafe fn start(&self, memory: *mut u8, is_new: bool, locks: &Locks) -> *mut u8 {
+    pub unsafe fn start(&self, memory: *mut u8, is_new: bool, locks: &LwLocks) -> *mut u8 {
         let part = memory.cast::<T>();
         // SAFETY: see above.
         unsafe {
@@ -97,19 +97,19 @@ impl<T> Deref for Many<T> {
 }
 
 /// The locks of all parts.
-pub struct Locks(*mut pg_sys::LWLockPadded);
+pub struct LwLocks(*mut pg_sys::LWLockPadded);
 
 /// Which of them is which part's.
 #[derive(Clone, Copy)]
-pub enum LockOf {
+pub enum LwLockOf {
     Lanes,
     Waiters,
     Counts,
 }
 
-impl Locks {
+impl LwLocks {
     /// How many there are.
-    pub const COUNT: i32 = LockOf::Counts as i32 + 1;
+    pub const COUNT: i32 = LwLockOf::Counts as i32 + 1;
 
     /// # Safety
     ///
@@ -118,14 +118,14 @@ impl Locks {
         Self(first)
     }
 
-    pub fn get(&self, of: LockOf) -> Lock {
+    pub fn get(&self, of: LwLockOf) -> LwLock {
         // SAFETY: there are so many.
-        Lock(unsafe { &raw mut (*self.0.add(of as usize)).lock })
+        LwLock(unsafe { &raw mut (*self.0.add(of as usize)).lock })
     }
 }
 
 /// A lock of the server's.
-pub struct Lock(*mut pg_sys::LWLock);
+pub struct LwLock(*mut pg_sys::LWLock);
 
 #[derive(Clone, Copy)]
 pub enum Mode {
@@ -133,7 +133,7 @@ pub enum Mode {
     Exclusive,
 }
 
-impl Lock {
+impl LwLock {
     pub fn hold(&self, mode: Mode) -> Held {
         let mode = match mode {
             Mode::Shared => pg_sys::LWLockMode::LW_SHARED,

@@ -15,7 +15,7 @@ pub const VERIFY_MICROS: i64 = 1_000_000;
 
 /// What changes all the time. Behind the slot's spin lock.
 #[derive(Clone, Copy)]
-pub struct State {
+pub struct LaneState {
     /// No job before it is ready. END: none is.
     pub bound: Position,
     pub version: u64,
@@ -74,7 +74,7 @@ impl Vain {
 #[repr(C, align(64))]
 pub struct Slot {
     lock: SpinLock,
-    state: UnsafeCell<State>,
+    state: UnsafeCell<LaneState>,
     pub in_use: AtomicBool,
     /// Transactions that will lower it when they commit: not taken away meanwhile.
     pins: AtomicU32,
@@ -97,7 +97,7 @@ unsafe impl Sync for Slot {}
 unsafe impl Zeroes for Slot {}
 
 impl Slot {
-    pub fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+    pub fn state<T>(&self, work: impl FnOnce(&mut LaneState) -> T) -> T {
         // SAFETY: the spin lock lets one at a time in here.
         self.lock.with(|| work(unsafe { &mut *self.state.get() }))
     }
@@ -106,7 +106,7 @@ impl Slot {
     pub fn begin(&self, key: Key, version: u64) {
         // SAFETY: nobody else looks at keys while the exclusive lock is held.
         unsafe { *self.key.get() = key };
-        self.state(|state| *state = State::unknown(version));
+        self.state(|state| *state = LaneState::unknown(version));
         self.pins.store(0, Ordering::Relaxed);
         self.hits.store(0, Ordering::Relaxed);
         self.heals.store(0, Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Slot {
     /// Forgets all that was known. Called from a commit callback: can't fail.
     pub fn reset(&self, version: u64) {
         self.state(|state| {
-            *state = State { in_doubt: state.in_doubt, ..State::unknown(version) };
+            *state = LaneState { in_doubt: state.in_doubt, ..LaneState::unknown(version) };
         });
     }
 
@@ -224,7 +224,7 @@ impl Slot {
     }
 }
 
-impl State {
+impl LaneState {
     pub fn unknown(version: u64) -> Self {
         Self {
             bound: Position::FIRST,

@@ -1,8 +1,8 @@
 //! The table of the slots of lanes: where they are found and added, and those taken away that are not needed.
 
-use super::memory::{Content, Held, Lock, LockOf, Locks, Many, Mode, Part, Rest, bytes};
+use super::memory::{Content, Held, LwLock, LwLockOf, LwLocks, Many, Mode, Part, Rest, bytes};
 use super::names::{Key, LongNames, Table, hash};
-use super::slot::{Slot, State};
+use super::slot::{LaneState, Slot};
 use crate::settings;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ pub static SLOTS: Part<Slots> = Part::new();
 /// What all backends know of lanes.
 pub struct Slots {
     /// Held shared to use a slot, exclusively to add or take away one.
-    lock: Lock,
+    lock: LwLock,
     slots: Many<Slot>,
     long_names: Many<LongNames>,
     /// Heads of the hash chains: the slot plus one, 0 for none.
@@ -50,9 +50,9 @@ impl Content for Slots {
             + bytes::<AtomicU32>(bucket_count())
     }
 
-    fn new(mut rest: Rest, locks: &Locks) -> Self {
+    fn new(mut rest: Rest, locks: &LwLocks) -> Self {
         Self {
-            lock: locks.get(LockOf::Lanes),
+            lock: locks.get(LwLockOf::Lanes),
             slots: rest.many(slot_count()),
             long_names: rest.many(long_name_count()),
             buckets: rest.many(bucket_count()),
@@ -162,7 +162,7 @@ impl Slots {
                 if slot.is_empty() || (slot.is_left() && dropped.contains(&slot.table())) {
                     slot.in_use.store(false, Ordering::Relaxed);
                     slot.key().give_back();
-                    slot.state(|state| *state = State::unknown(self.next_version()));
+                    slot.state(|state| *state = LaneState::unknown(self.next_version()));
                 }
             }
             self.link_all();

@@ -2,7 +2,7 @@
 
 use super::bounds::BOUNDS;
 use super::counters::COUNTERS;
-use super::memory::{Content, Locks, Part};
+use super::memory::{Content, LwLocks, Part};
 use super::slots::SLOTS;
 use super::waiters::WAITERS;
 use pgrx::pg_sys;
@@ -31,7 +31,7 @@ impl PgSharedMemoryInitialization for Shared {
         // SAFETY: the caller vouches that the server is asking.
         unsafe {
             pg_sys::RequestAddinShmemSpace(size());
-            pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), Locks::COUNT);
+            pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LwLocks::COUNT);
         }
     }
 
@@ -45,7 +45,7 @@ impl PgSharedMemoryInitialization for Shared {
             if !found {
                 memory.write_bytes(0, size());
             }
-            let locks = Locks::new(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()));
+            let locks = LwLocks::new(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()));
             let memory = SLOTS.start(memory, !found, &locks);
             let memory = WAITERS.start(memory, !found, &locks);
             let memory = COUNTERS.start(memory, !found, &locks);

@@ -5,7 +5,7 @@
 //! When the next parked job of a lane is due, one of those who want it wakes by itself: its keeper (see
 //! [`super::waiting`]).
 
-use super::memory::{Content, Held, Lock, LockOf, Locks, Many, Mode, Part, Rest, bytes};
+use super::memory::{Content, Held, LwLock, LwLockOf, LwLocks, Many, Mode, Part, Rest, bytes};
 use super::names::Table;
 use super::slot::Slot;
 use super::waiter::{Waiter, Why, hashed};
@@ -19,7 +19,7 @@ pub static WAITERS: Part<Waiters> = Part::new();
 /// All who wait, and those who do not: one for each backend.
 pub struct Waiters {
     /// Held exclusively to come and go as a waiter, shared to wake one. After that of the slots, by whoever holds both.
-    lock: Lock,
+    lock: LwLock,
     waiters: Many<Waiter>,
     /// How many backends wait, to spare a commit the look when none does.
     pub waiting: AtomicU32,
@@ -32,9 +32,9 @@ impl Content for Waiters {
         bytes::<Waiter>(process::most())
     }
 
-    fn new(mut rest: Rest, locks: &Locks) -> Self {
+    fn new(mut rest: Rest, locks: &LwLocks) -> Self {
         Self {
-            lock: locks.get(LockOf::Waiters),
+            lock: locks.get(LwLockOf::Waiters),
             waiters: rest.many(process::most()),
             waiting: AtomicU32::new(0),
             waiting_for_jobs: AtomicU32::new(0),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::server::notify::notify;
 use crate::server::probe::places::may_have_place;
 use crate::server::relation::Relation;
-use crate::server::row::{Column, Row, State};
+use crate::server::row::{Column, JobState, Row};
 use crate::server::session::Session;
 use crate::server::time::Timestamp;
 use crate::shared::commit;
@@ -43,7 +43,7 @@ pub fn tell(table: Relation, old: Option<&Row>, new: Option<&Row>) -> Result<(),
         }
     }
     let (Some(job), Some((Lane { queue, task }, _))) = (new, to) else { return Ok(()) };
-    if job.state() != Some(State::Inactive) {
+    if job.state() != Some(JobState::Inactive) {
         return Ok(());
     }
     match job.get(Column::ParkedUntil) {
@@ -62,13 +62,13 @@ pub fn tell(table: Relation, old: Option<&Row>, new: Option<&Row>) -> Result<(),
 fn kinds(job: &Row) -> Counts {
     let mut kinds = [0; KINDS];
     let state = job.state();
-    let states = [State::Inactive, State::Active, State::Failed, State::Finished];
+    let states = [JobState::Inactive, JobState::Active, JobState::Failed, JobState::Finished];
     if let Some(kind) = states.iter().position(|one| Some(*one) == state) {
         kinds[kind] = 1;
     }
     let until: Option<Timestamp> = job.get(Column::ParkedUntil);
     let delayed = until.is_some() && until == job.get(Column::Delayed);
-    kinds[DELAYED] = (delayed && state == Some(State::Inactive)).into();
+    kinds[DELAYED] = (delayed && state == Some(JobState::Inactive)).into();
     kinds
 }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::server::identity::as_owner_of;
 use crate::server::invalidation;
 use crate::server::relation::Relation;
-use crate::server::row::{Column, Row, State};
+use crate::server::row::{Column, JobState, Row};
 use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use crate::server::time::{Timestamp, clock};
@@ -33,7 +33,7 @@ static SET_FINISHED: Statement = Statement::new(
 );
 
 fn has_ended(job: &Row) -> bool {
-    matches!(job.state(), Some(State::Finished | State::Failed))
+    matches!(job.state(), Some(JobState::Finished | JobState::Failed))
 }
 
 /// What a new row has to say, that says something else.
@@ -54,7 +54,7 @@ pub fn being_added(
     if columns.iter().any(|column| job.is_null(*column)) {
         return Ok(());
     }
-    if job.state() == Some(State::Inactive) {
+    if job.state() == Some(JobState::Inactive) {
         let now = clock();
         let until = parked_until(table, job, now)?;
         if until != job.get(Column::ParkedUntil) {
@@ -77,8 +77,8 @@ pub fn added(table: Relation, job: &Row) -> Result<(), Error> {
     }
     tell(table, None, Some(job))?;
     match job.state() {
-        Some(State::Inactive) => correct(table, job, clock()).map(drop),
-        Some(State::Active) => take_places(job),
+        Some(JobState::Inactive) => correct(table, job, clock()).map(drop),
+        Some(JobState::Active) => take_places(job),
         _ => Ok(()),
     }
 }
@@ -91,7 +91,7 @@ pub fn updated(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
     // To all who know a job by its id, this is another one.
     removed(table, old)?;
     added(table, new)?;
-    if new.state() == Some(State::Inactive) {
+    if new.state() == Some(JobState::Inactive) {
         announce(new.get(Column::ParkedUntil), clock());
     }
     Ok(())
@@ -110,7 +110,7 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
         && is_same(Column::Delayed)
         && is_same(Column::Lax);
     // Of an inactive job shared memory is told again even so: it may not have heard of it the first time.
-    let is_inactive = new.state() == Some(State::Inactive);
+    let is_inactive = new.state() == Some(JobState::Inactive);
     if same_facts && same_lane && !is_inactive && is_same(Column::Finished) {
         return Ok(());
     }
@@ -118,8 +118,8 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
     if !same_parents {
         set_parents(table, new)?;
     }
-    let was_active = old.state() == Some(State::Active);
-    let is_active = new.state() == Some(State::Active);
+    let was_active = old.state() == Some(JobState::Active);
+    let is_active = new.state() == Some(JobState::Active);
     if was_active && !(same_state && same_lane) {
         free_places(table, old)?;
     }
@@ -127,7 +127,7 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
         take_places(new)?;
     }
     match new.state() {
-        Some(State::Inactive) => {
+        Some(JobState::Inactive) => {
             let now = clock();
             let until: Option<Timestamp> = new.get(Column::ParkedUntil);
             let same_place = is_same(Column::ParkedUntil) && is_same(Column::WaitsFor);
@@ -150,11 +150,11 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
                 wake_children(table, new, false, false)?;
             }
         }
-        Some(ended @ (State::Finished | State::Failed)) => {
+        Some(ended @ (JobState::Finished | JobState::Failed)) => {
             let id: i64 = new.required(Column::Id)?;
             if !same_state {
                 commit::ended(table.oid, id);
-                wake_children(table, new, ended == State::Failed, true)?;
+                wake_children(table, new, ended == JobState::Failed, true)?;
             }
             if new.is_null(Column::Finished) {
                 write(table, &SET_FINISHED, params![id, clock()])?;
@@ -169,11 +169,11 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
 pub fn removed(table: Relation, job: &Row) -> Result<(), Error> {
     tell(table, Some(job), None)?;
     let state = job.state();
-    if state == Some(State::Active) {
+    if state == Some(JobState::Active) {
         free_places(table, job)?;
     }
     commit::ended(table.oid, job.required(Column::Id)?);
-    if state != Some(State::Finished) {
+    if state != Some(JobState::Finished) {
         wake_children(table, job, false, true)?;
     }
     if job.has_parents() {

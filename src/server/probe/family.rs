@@ -2,7 +2,7 @@
 
 use super::index::{Latest, Opened};
 use super::keys::is_bigint;
-use crate::server::row::{Column, State};
+use crate::server::row::{Column, JobState};
 use crate::server::time::Timestamp;
 use pgrx::pg_sys;
 
@@ -31,9 +31,9 @@ pub fn unresolved(parent: i64, lax: bool, now: Timestamp) -> Unresolved {
         let job = found.row();
         let expires = job.get(Column::Expires).unwrap_or(Timestamp::INFINITY);
         Some(match job.state() {
-            Some(State::Active) => Some(Timestamp::INFINITY),
-            Some(State::Failed) => (!lax).then_some(Timestamp::INFINITY),
-            Some(State::Inactive) => Some(expires).filter(|expires| *expires > now),
+            Some(JobState::Active) => Some(Timestamp::INFINITY),
+            Some(JobState::Failed) => (!lax).then_some(Timestamp::INFINITY),
+            Some(JobState::Inactive) => Some(expires).filter(|expires| *expires > now),
             _ => None,
         })
     });

@@ -12,7 +12,7 @@ const EXPIRES: i32 = 2;
 /// Who holds a lock, as far as is committed, and what this transaction has done.
 pub struct Holders {
     /// Their ends and ids, by id.
-    pub held: Vec<(Timestamp, i64)>,
+    pub holders: Vec<(Timestamp, i64)>,
     /// No transaction before it was under way.
     pub xmin: pg_sys::TransactionId,
 }
@@ -31,17 +31,17 @@ pub fn holders(
     }
     let from = from(locks.table());
     let latest = Latest::new();
-    let mut held = Vec::new();
+    let mut holders = Vec::new();
     locks.first(
         latest.get(),
         &mut [is_name(1, name), is_from_bigint(2, from, pg_sys::F_INT8GE)],
         |row| {
             let (expires, id) = (row.get(EXPIRES)?, row.get(ID)?);
             if expires > now {
-                held.push((expires, id));
+                holders.push((expires, id));
             }
-            (held.len() >= most).then_some(())
+            (holders.len() >= most).then_some(())
         },
     );
-    Some(Holders { held, xmin: latest.xmin() })
+    Some(Holders { holders, xmin: latest.xmin() })
 }

@@ -105,7 +105,7 @@ impl Limited<'_> {
         let mut to_spare = beyond;
         let found = places.first(latest.get(), &mut keys[..count], |place| {
             if in_order && first.is_none() {
-                first = place.get(self.free_since());
+                first = place.get(self.free_since()).map(|Timestamp(at)| at);
             }
             if !self.is_free(place) {
                 until = place.get(FREE_AT);
