@@ -225,11 +225,4 @@ mod tests {
     fn a_number_is_not_taken_for_an_array() {
         column_of::<TextArray>();
     }
-
-    #[pg_test(error = "column 11 has type 20, not 23")]
-    fn a_column_of_jobs_that_was_given_another_type_is_an_error() {
-        Spi::run("ALTER TABLE minion.jobs ALTER COLUMN priority TYPE bigint").expect("SQL");
-        Spi::run("SELECT minion.enqueue('mail')").expect("SQL");
-        Spi::run("SELECT minion.dequeue(minion.register_worker())").expect("SQL");
-    }
 }

@@ -19,8 +19,8 @@ pub unsafe fn column_as<T: Typed>(
     column: i32,
     (datum, is_null): (pg_sys::Datum, bool),
 ) -> Option<T> {
-    // SAFETY: a description of rows; the function knows what columns it has.
-    let column_type = unsafe { pg_sys::SPI_gettypeid(shape, column) };
+    // SAFETY: a description of rows.
+    let column_type = unsafe { type_of(shape, column) };
     assert!(
         T::is_compatible_with(column_type),
         "column {column} has type {}, not {}",
@@ -29,4 +29,23 @@ pub unsafe fn column_as<T: Typed>(
     );
     // SAFETY: it is a datum of that type.
     unsafe { T::from_datum(datum, is_null) }
+}
+
+/// InvalidOid if there is no such column.
+///
+/// # Safety
+///
+/// It is a description of rows.
+unsafe fn type_of(shape: pg_sys::TupleDesc, column: i32) -> pg_sys::Oid {
+    // SAFETY: see above; it has as many columns as it says.
+    unsafe {
+        let count = (*shape).natts;
+        if !(1..=count).contains(&column) {
+            return pg_sys::InvalidOid;
+        }
+        #[cfg(not(feature = "pg18"))]
+        return (*shape).attrs.as_slice(count as usize)[column as usize - 1].atttypid;
+        #[cfg(feature = "pg18")]
+        return (*pg_sys::TupleDescAttr(shape, column - 1)).atttypid;
+    }
 }
