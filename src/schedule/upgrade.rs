@@ -72,12 +72,9 @@ fn rewrite(session: &Session, now: Timestamp, all: &Rows, row: usize) -> Result<
             said.push(Error::Rewritten { name, column, from, to });
         }
     };
-    // What was no time zone has not run before either.
-    let named = TimeZone::named_by_0_3(timezone).map(|zone| zone.name_since_0_4(timezone));
-    let zone = match &named {
-        Some(Some(name)) => name,
-        _ => timezone,
-    };
+    let known = TimeZone::named_by_0_3(timezone);
+    let named = known.and_then(|zone| zone.name_since_0_4(timezone));
+    let zone = named.as_deref().unwrap_or(timezone);
     tell("timezone", timezone, zone);
     let bounded = expire.map(within_bounds);
     if let (Some(expire), Some(bounded)) = (expire, bounded) {
@@ -87,7 +84,8 @@ fn rewrite(session: &Session, now: Timestamp, all: &Rows, row: usize) -> Result<
     if let (Some(key), Some(short)) = (key, &short) {
         tell("unique_key", key, short);
     }
-    if let Some(None) = named {
+    // What was no time zone has not run before either.
+    if known.is_some() && named.is_none() {
         let error = Error::NoTimeZone { name: excerpt(timezone) };
         said.push(Error::NotDispatched { name: schedule.to_owned(), error: Box::new(error) });
     }
