@@ -68,14 +68,14 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/outcome.rs:51
--- minion::job::outcome::await_job
+-- src/legacy.rs:31
+-- minion::legacy::await_job
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:167
--- minion::job::complete::backoff
+-- src/job/finish.rs:169
+-- minion::job::finish::backoff
 CREATE  FUNCTION "backoff"(
 	"retries" INT /* Option < i32 > */
 ) RETURNS interval /* Result < Interval, ErrorReport > */
@@ -85,7 +85,7 @@ AS 'MODULE_PATHNAME', 'backoff_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:217
+-- src/worker.rs:214
 -- minion::worker::broadcast
 CREATE  FUNCTION "broadcast"(
 	"command" TEXT, /* Option < & str > */
@@ -97,7 +97,7 @@ AS 'MODULE_PATHNAME', 'broadcast_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:173
+-- src/job/change.rs:175
 -- minion::job::change::cancel_job
 CREATE  FUNCTION "cancel_job"(
 	"id" bigint /* Option < i64 > */
@@ -107,7 +107,7 @@ AS 'MODULE_PATHNAME', 'cancel_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/dequeue.rs:35
+-- src/job/dequeue.rs:44
 -- minion::job::dequeue::dequeue
 CREATE  FUNCTION "dequeue"(
 	"worker" bigint, /* Option < i64 > */
@@ -128,7 +128,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/dispatch.rs:46
+-- src/schedule/dispatch.rs:49
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -141,13 +141,13 @@ AS 'MODULE_PATHNAME', 'dispatch_schedules_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue.rs:128
--- minion::job::enqueue::enqueue
+-- src/legacy.rs:13
+-- minion::legacy::enqueue
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue.rs:95
+-- src/job/enqueue.rs:45
 -- minion::job::enqueue::enqueue
 CREATE  FUNCTION "enqueue"(
 	"task" TEXT, /* Option < & str > */
@@ -168,7 +168,7 @@ AS 'MODULE_PATHNAME', 'enqueue_unique_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue_many.rs:309
+-- src/job/enqueue_many.rs:312
 -- minion::job::enqueue_many::enqueue_many
 CREATE  FUNCTION "enqueue_many"(
 	"jobs" jsonb /* Option < Jsonb > */
@@ -178,8 +178,8 @@ AS 'MODULE_PATHNAME', 'enqueue_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:136
--- minion::job::complete::fail_job
+-- src/job/finish.rs:138
+-- minion::job::finish::fail_job
 CREATE  FUNCTION "fail_job"(
 	"id" bigint, /* Option < i64 > */
 	"retries" INT, /* Option < i32 > */
@@ -191,8 +191,8 @@ AS 'MODULE_PATHNAME', 'fail_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:79
--- minion::job::complete::finish_job
+-- src/job/finish.rs:81
+-- minion::job::finish::finish_job
 CREATE  FUNCTION "finish_job"(
 	"id" bigint, /* Option < i64 > */
 	"retries" INT, /* Option < i32 > */
@@ -203,8 +203,8 @@ AS 'MODULE_PATHNAME', 'finish_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/complete.rs:98
--- minion::job::complete::finish_jobs
+-- src/job/finish.rs:100
+-- minion::job::finish::finish_jobs
 CREATE  FUNCTION "finish_jobs"(
 	"ids" bigint[], /* Option < BigintArray > */
 	"retries" INT[], /* Option < IntArray > */
@@ -215,8 +215,8 @@ AS 'MODULE_PATHNAME', 'finish_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/argument.rs:70
--- minion::job::argument::is_array
+-- src/argument.rs:70
+-- minion::argument::is_array
 CREATE  FUNCTION "is_array"(
 	"value" jsonb /* Jsonb */
 ) RETURNS bool /* bool */
@@ -226,7 +226,7 @@ AS 'MODULE_PATHNAME', 'is_array_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:145
+-- src/lock.rs:152
 -- minion::lock::is_locked
 CREATE  FUNCTION "is_locked"(
 	"name" TEXT /* Option < & str > */
@@ -236,8 +236,8 @@ AS 'MODULE_PATHNAME', 'is_locked_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/argument.rs:64
--- minion::job::argument::is_name
+-- src/argument.rs:64
+-- minion::argument::is_name
 CREATE  FUNCTION "is_name"(
 	"value" TEXT /* & str */
 ) RETURNS bool /* bool */
@@ -247,8 +247,8 @@ AS 'MODULE_PATHNAME', 'is_name_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/argument.rs:76
--- minion::job::argument::is_object
+-- src/argument.rs:76
+-- minion::argument::is_object
 CREATE  FUNCTION "is_object"(
 	"value" jsonb /* Jsonb */
 ) RETURNS bool /* bool */
@@ -260,9 +260,9 @@ AS 'MODULE_PATHNAME', 'is_object_wrapper';
 /* <begin connected objects> */
 -- src/sql.rs:7
 -- requires:
---   job::argument::is_name
---   job::argument::is_array
---   job::argument::is_object
+--   argument::is_name
+--   argument::is_array
+--   argument::is_object
 
 -- Types, tables, constraints, indexes, and what pg_dump carries.
 -- Names are COLLATE "C": compared byte by byte, they are fast, and an update of the operating system's
@@ -273,7 +273,7 @@ CREATE TYPE minion.job_state AS ENUM ('inactive', 'active', 'failed', 'finished'
 CREATE SEQUENCE minion.jobs_id_seq;
 
 -- Fixed-width columns first: no padding between them. Triggers know the columns by their place (Column in
--- src/statement/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
+-- src/server/row.rs): new ones go to the end. The server parses every CHECK for every statement, so only
 -- those that keep the queue's own code right are here, in few words.
 CREATE TABLE minion.jobs (
     id           bigint NOT NULL DEFAULT nextval('minion.jobs_id_seq'),
@@ -515,8 +515,8 @@ RETURN state = 'active'
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/counts.rs:129
--- minion::counts::job_counts
+-- src/stats/counts.rs:132
+-- minion::stats::counts::job_counts
 CREATE  FUNCTION "job_counts"(
 	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
 	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
@@ -532,8 +532,8 @@ AS 'MODULE_PATHNAME', 'job_counts_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lanes.rs:20
--- minion::lanes::lanes
+-- src/stats/lanes.rs:19
+-- minion::stats::lanes::lanes
 CREATE  FUNCTION "lanes"() RETURNS TABLE (
 	"database" TEXT,  /* Option < String > */
 	"queue" TEXT,  /* Option < String > */
@@ -552,7 +552,7 @@ AS 'MODULE_PATHNAME', 'lanes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:341
+-- src/limit/mod.rs:115
 -- minion::limit::limit_queue
 CREATE  FUNCTION "limit_queue"(
 	"queue" TEXT, /* Option < & str > */
@@ -565,7 +565,7 @@ AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/limit.rs:319
+-- src/limit/mod.rs:93
 -- minion::limit::limit_task
 CREATE  FUNCTION "limit_task"(
 	"task" TEXT, /* Option < & str > */
@@ -579,7 +579,7 @@ AS 'MODULE_PATHNAME', 'limit_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:115
+-- src/lock.rs:117
 -- minion::lock::lock
 CREATE  FUNCTION "lock"(
 	"name" TEXT, /* Option < & str > */
@@ -591,7 +591,7 @@ AS 'MODULE_PATHNAME', 'lock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/time.rs:68
+-- src/schedule/time.rs:72
 -- minion::schedule::time::next_run
 CREATE  FUNCTION "next_run"(
 	"cron" TEXT, /* Option < & str > */
@@ -604,7 +604,7 @@ AS 'MODULE_PATHNAME', 'next_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:157
+-- src/job/change.rs:159
 -- minion::job::change::note
 CREATE  FUNCTION "note"(
 	"id" bigint, /* Option < i64 > */
@@ -615,7 +615,7 @@ AS 'MODULE_PATHNAME', 'note_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/queue.rs:69
+-- src/queue.rs:73
 -- minion::queue::pause_queue
 CREATE  FUNCTION "pause_queue"(
 	"queue" TEXT /* Option < & str > */
@@ -625,7 +625,7 @@ AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:144
+-- src/schedule/mod.rs:145
 -- minion::schedule::pause_schedule
 CREATE  FUNCTION "pause_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -635,8 +635,8 @@ AS 'MODULE_PATHNAME', 'pause_schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/counts.rs:166
--- minion::counts::queue_counts
+-- src/stats/counts.rs:169
+-- minion::stats::counts::queue_counts
 CREATE  FUNCTION "queue_counts"() RETURNS TABLE (
 	"queue" TEXT,  /* String */
 	"inactive" bigint,  /* i64 */
@@ -655,8 +655,8 @@ AS 'MODULE_PATHNAME', 'queue_counts_wrapper';
 -- src/sql.rs:27
 -- requires:
 --   tables
---   counts::job_counts
---   counts::queue_counts
+--   stats::counts::job_counts
+--   stats::counts::queue_counts
 
 -- What only reads. The bodies are parsed here and now (BEGIN ATOMIC), so that no caller's search_path has a
 -- say in what they mean, and the planner can put them in place of the call, where a filter that is NULL
@@ -952,7 +952,7 @@ END;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:235
+-- src/worker.rs:232
 -- minion::worker::receive
 CREATE  FUNCTION "receive"(
 	"worker" bigint /* Option < i64 > */
@@ -962,7 +962,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:155
+-- src/worker.rs:151
 -- minion::worker::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
@@ -975,7 +975,7 @@ AS 'MODULE_PATHNAME', 'register_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:143
+-- src/job/change.rs:145
 -- minion::job::change::remove_job
 CREATE  FUNCTION "remove_job"(
 	"id" bigint /* Option < i64 > */
@@ -985,7 +985,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:196
+-- src/job/bulk.rs:199
 -- minion::job::bulk::remove_jobs
 -- requires:
 --   tables
@@ -1003,13 +1003,13 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:146
--- minion::repair::repair
+-- src/legacy.rs:37
+-- minion::legacy::repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:117
+-- src/repair/mod.rs:100
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -1025,7 +1025,7 @@ AS 'MODULE_PATHNAME', 'repair_within_limit_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/queue.rs:28
+-- src/queue.rs:32
 -- minion::queue::reset
 CREATE  FUNCTION "reset"(
 	"scope" TEXT /* Option < & str > */
@@ -1035,7 +1035,7 @@ AS 'MODULE_PATHNAME', 'reset_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/queue.rs:88
+-- src/queue.rs:92
 -- minion::queue::resume_queue
 CREATE  FUNCTION "resume_queue"(
 	"queue" TEXT /* Option < & str > */
@@ -1045,7 +1045,7 @@ AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:152
+-- src/schedule/mod.rs:153
 -- minion::schedule::resume_schedule
 CREATE  FUNCTION "resume_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -1055,7 +1055,7 @@ AS 'MODULE_PATHNAME', 'resume_schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:100
+-- src/job/change.rs:102
 -- minion::job::change::retry_job
 CREATE  FUNCTION "retry_job"(
 	"id" bigint, /* Option < i64 > */
@@ -1073,7 +1073,7 @@ AS 'MODULE_PATHNAME', 'retry_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/bulk.rs:168
+-- src/job/bulk.rs:171
 -- minion::job::bulk::retry_jobs
 -- requires:
 --   tables
@@ -1091,7 +1091,7 @@ AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:81
+-- src/schedule/mod.rs:82
 -- minion::schedule::schedule
 CREATE  FUNCTION "schedule"(
 	"name" TEXT, /* Option < & str > */
@@ -1112,7 +1112,7 @@ AS 'MODULE_PATHNAME', 'schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:154
+-- src/lock.rs:161
 -- minion::lock::unlock
 CREATE  FUNCTION "unlock"(
 	"name" TEXT /* Option < & str > */
@@ -1122,7 +1122,7 @@ AS 'MODULE_PATHNAME', 'unlock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:206
+-- src/worker.rs:203
 -- minion::worker::unregister_worker
 CREATE  FUNCTION "unregister_worker"(
 	"id" bigint /* Option < i64 > */
@@ -1132,7 +1132,7 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule.rs:135
+-- src/schedule/mod.rs:136
 -- minion::schedule::unschedule
 CREATE  FUNCTION "unschedule"(
 	"name" TEXT /* Option < & str > */
@@ -1142,20 +1142,20 @@ AS 'MODULE_PATHNAME', 'unschedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/upgrade.rs:40
+-- src/schedule/upgrade.rs:42
 -- minion::schedule::upgrade::upgrade_schedules
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/outcome.rs:37
+-- src/job/outcome.rs:39
 -- minion::job::outcome::wait_for_job
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:163
--- minion::job::triggers::job_added
+-- src/upkeep/triggers.rs:43
+-- minion::upkeep::triggers::job_added
 CREATE FUNCTION "job_added"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1163,8 +1163,8 @@ CREATE FUNCTION "job_added"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:279
--- minion::job::triggers::job_deleted
+-- src/upkeep/triggers.rs:65
+-- minion::upkeep::triggers::job_deleted
 CREATE FUNCTION "job_deleted"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1172,8 +1172,8 @@ CREATE FUNCTION "job_deleted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:128
--- minion::job::triggers::job_inserted
+-- src/upkeep/triggers.rs:18
+-- minion::upkeep::triggers::job_inserted
 CREATE FUNCTION "job_inserted"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1181,8 +1181,8 @@ CREATE FUNCTION "job_inserted"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:186
--- minion::job::triggers::job_updated
+-- src/upkeep/triggers.rs:54
+-- minion::upkeep::triggers::job_updated
 CREATE FUNCTION "job_updated"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1190,8 +1190,8 @@ CREATE FUNCTION "job_updated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:306
--- minion::job::triggers::jobs_truncated
+-- src/upkeep/triggers.rs:76
+-- minion::upkeep::triggers::jobs_truncated
 CREATE FUNCTION "jobs_truncated"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1199,8 +1199,8 @@ CREATE FUNCTION "jobs_truncated"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/triggers.rs:328
--- minion::job::triggers::limits_changed
+-- src/upkeep/triggers.rs:87
+-- minion::upkeep::triggers::limits_changed
 CREATE FUNCTION "limits_changed"()
 	RETURNS TRIGGER
 	LANGUAGE c
@@ -1208,7 +1208,7 @@ CREATE FUNCTION "limits_changed"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lock.rs:90
+-- src/lock.rs:92
 -- minion::lock::lock_written
 CREATE FUNCTION "lock_written"()
 	RETURNS TRIGGER
@@ -1220,15 +1220,15 @@ CREATE FUNCTION "lock_written"()
 -- src/sql.rs:13
 -- requires:
 --   place
---   job::triggers::job_inserted
---   job::triggers::job_added
---   job::triggers::job_updated
---   job::triggers::job_deleted
---   job::triggers::jobs_truncated
---   job::triggers::limits_changed
+--   upkeep::triggers::job_inserted
+--   upkeep::triggers::job_added
+--   upkeep::triggers::job_updated
+--   upkeep::triggers::job_deleted
+--   upkeep::triggers::jobs_truncated
+--   upkeep::triggers::limits_changed
 --   lock::lock_written
 
--- See src/job/triggers.rs for what they do, and why they have no WHEN clauses.
+-- See src/upkeep/written.rs for what they do, and triggers.rs beside it for why they have no WHEN clauses.
 
 CREATE TRIGGER jobs_inserted BEFORE INSERT ON minion.jobs
 FOR EACH ROW EXECUTE FUNCTION minion.job_inserted();
@@ -1267,10 +1267,10 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 --   job::enqueue::enqueue_unique
 --   job::enqueue_many::enqueue_many
 --   job::dequeue::dequeue
---   job::complete::finish_job
---   job::complete::finish_jobs
---   job::complete::fail_job
---   job::complete::backoff
+--   job::finish::finish_job
+--   job::finish::finish_jobs
+--   job::finish::fail_job
+--   job::finish::backoff
 --   job::change::retry_job
 --   job::change::remove_job
 --   job::change::note
@@ -1296,7 +1296,7 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 --   schedule::resume_schedule
 --   schedule::dispatch::dispatch_schedules
 --   schedule::time::next_run
---   lanes::lanes
+--   stats::lanes::lanes
 
 -- The manual inside the database: \df+ minion.*, \d+ minion.jobs, \dT+ minion.*, \di+ minion.*
 -- Functions first, in the order of a job's life; then the type and the tables.
