@@ -289,6 +289,7 @@ fn count_start_under(rule: &Rule, session: &Session, now: Timestamp) -> Result<(
         session.run(&ADD_START, params![queue, task, most, now, per]).map(drop)
     })
 }
+
 /// Counts a job that has become active in a lane, or come into it, without a claim. It can't be refused.
 pub fn count(session: &Session, lane: &Lane, job: i64) -> Result<(), Error> {
     Rules::now(session)?.of(lane).iter().try_for_each(|rule| count_under(rule, session, job))

@@ -14,7 +14,7 @@ use crate::shared::lane::Lane;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
-/// The same over all queues.
+/// A skip scan over the parked jobs of all queues, for the lanes in which one is due.
 static DUE_ANYWHERE: Statement = Statement::new(
     concat!(
         "WITH RECURSIVE head AS (

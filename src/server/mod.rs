@@ -5,6 +5,8 @@
 //! `sizes` see to; `rows` is what it gives, `value` what passes through untouched, `types` what keeps both to what
 //! they are in SQL. `probe` looks without a statement, and `row` is a row of `minion.jobs` there and in a `trigger`.
 //! `guard`, `attempt` and `identity` are around work: what of it is undone, what it keeps locked, whose rights it has.
+//! `advisory` and `relation` lock; `invalidation` tells when what a backend keeps in mind has changed, and `users` what
+//! others have put on the table. `transaction`, `process`, `database` and `call` are where we are; `latch` sleeps.
 
 pub mod advisory;
 pub mod attempt;

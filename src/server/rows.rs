@@ -35,7 +35,7 @@ impl Rows {
     pub fn get<T: Typed>(&self, row: usize, column: i32) -> Option<T> {
         assert!(row < self.count && !self.table.is_null(), "the statement returned no such row");
         // SAFETY: the row exists, the table lives as long as the session, and SPI_getbinval gives a NULL
-        // for a column that does not.
+        // for a column that does not, whose type is refused.
         unsafe {
             let mut null = false;
             let shape = (*self.table).tupdesc;

@@ -98,7 +98,7 @@ pub struct Bound {
 // SAFETY: the state is used behind the spin lock.
 unsafe impl Sync for Bound {}
 
-// SAFETY: see above.
+// SAFETY: see above; all zeroes is one of nobody.
 unsafe impl Zeroes for Bound {}
 
 impl Bound {

@@ -49,8 +49,8 @@ pub fn counted(relation: pg_sys::Oid, queue: &str, task: &str, change: Counts) {
 }
 
 /// A job of this transaction has left a place under a limit to others.
-pub fn made_room(relation: pg_sys::Oid, queue: &str, task: &str) {
-    let more = |note: &mut Note| note.made_room = note.made_room.saturating_add(1);
+pub fn freed_place(relation: pg_sys::Oid, queue: &str, task: &str) {
+    let more = |note: &mut Note| note.freed_places = note.freed_places.saturating_add(1);
     if let Pinned::NoSlot = pinned(relation, queue, task, more) {
         limits_changed();
     }
@@ -184,9 +184,9 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             match event {
                 XACT_EVENT_COMMIT => wake(note, slot),
                 XACT_EVENT_ABORT => {
-                    // A claim that is undone leaves a job to whoever waits, and room under its limits.
+                    // A claim that is undone leaves a job to whoever waits, and a place under its limits.
                     waiters::wake_for_jobs(note.slot, slot, 1, waiters::ANY);
-                    waiters::wake_for_room(note.slot, slot, 1, waiters::ANY);
+                    waiters::wake_for_place(note.slot, slot, 1, waiters::ANY);
                 }
                 _ => {}
             }
@@ -214,8 +214,8 @@ fn wake(note: &Note, slot: &Slot) {
     if note.untracked_lane {
         waiters::wake_for_queue(slot);
     }
-    if note.made_room > 0 {
-        waiters::wake_for_room(note.slot, slot, note.made_room, waiters::ANY);
+    if note.freed_places > 0 {
+        waiters::wake_for_place(note.slot, slot, note.freed_places, waiters::ANY);
     }
 }
 
@@ -238,7 +238,7 @@ extern "C-unwind" fn at_end_of_sub(
             changes::undo(own, |at, jobs| {
                 if let Some(slot) = slots.and_then(|slots| slots.all().get(at as usize)) {
                     waiters::wake_for_jobs(at, slot, jobs, waiters::ANY);
-                    waiters::wake_for_room(at, slot, jobs, waiters::ANY);
+                    waiters::wake_for_place(at, slot, jobs, waiters::ANY);
                 }
             });
         }

@@ -53,6 +53,7 @@ const MOST_TABLES: usize = 64;
 const MOST_RUNNING: usize = 2_000;
 /// Who commits in the moment before the snapshot is known.
 const MOST_LOGGED: usize = 256;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Phase {

@@ -4,7 +4,7 @@
 //! and has a `slot` in the table of `slots`; `lanes` are those of one jobs table. `counters` add up their jobs, and
 //! `adding` gives a lane its slot. `notes` and `changes` are what a transaction has done and not committed. `waiters` are
 //! those who sleep (one of them: `waiter`). On that stand `heads`, from where on a lane has jobs; `counted`, how many; and
-//! `bounds` (one of them: `bound`), the same as heads for holders of locks and places of limits. `commit` has all
+//! `bounds` (one of them: `bound`), by the same rules from where on there are holders of a lock, or free places of a limit. `commit` has all
 //! callbacks at a transaction's end. `waiting` is how a call sleeps until there is a job, and `shown` what people see.
 //! `start` has all of it made.
 

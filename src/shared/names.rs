@@ -31,13 +31,13 @@ impl Table {
     }
 }
 
-/// Room for the names of one lane that don't fit into its slot.
+/// A place for the names of one lane that don't fit into its slot.
 pub struct LongNames {
     in_use: AtomicBool,
     names: UnsafeCell<[u8; LONG_NAMES]>,
 }
 
-// SAFETY: written under the exclusive lock of the lanes only.
+// SAFETY: written under the exclusive lock of the slots only.
 unsafe impl Sync for LongNames {}
 
 // SAFETY: the names are a cell behind that lock, and bytes.

@@ -25,7 +25,7 @@ pub struct Note {
     /// The queue has got a lane that there is no slot for.
     pub untracked_lane: bool,
     /// Jobs have ended that others may start instead of, here or in a lane under the same limit.
-    pub made_room: u32,
+    pub freed_places: u32,
 }
 
 /// Allocated once: the callback that reads it must not be able to fail.
@@ -68,7 +68,7 @@ impl Note {
         jobs: 0,
         due: Timestamp::INFINITY,
         untracked_lane: false,
-        made_room: 0,
+        freed_places: 0,
     };
 }
 

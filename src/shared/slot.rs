@@ -116,7 +116,7 @@ impl Slot {
         self.next_lane.store(0, Ordering::Relaxed);
     }
 
-    /// To be called under the lock of the lanes.
+    /// To be called under the lock of the slots.
     pub fn key(&self) -> &Key {
         // SAFETY: written under the exclusive lock only.
         unsafe { &*self.key.get() }
@@ -160,7 +160,7 @@ impl Slot {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// To be called under the lock of the lanes, or with a pin on the slot, as are the next three.
+    /// To be called under the lock of the slots, or with a pin on the slot, as are the next three.
     pub fn table(&self) -> Table {
         self.key().table
     }

@@ -29,7 +29,7 @@ pub struct Waiter {
 // SAFETY: what a waiter wants is written under the exclusive lock of the waiters.
 unsafe impl Sync for Waiter {}
 
-// SAFETY: see above.
+// SAFETY: see above; all zeroes is one who does not wait, and wants nothing.
 unsafe impl Zeroes for Waiter {}
 
 const FREE: u64 = 0;
@@ -40,8 +40,8 @@ const WAITING: u64 = 1;
 pub enum Why {
     /// The lane has a job that may be claimed.
     Job(u32),
-    /// A job of this lane has made room under the limits that it is under.
-    Room(u32),
+    /// A job of this lane has left a place under the limits that it is under.
+    Place(u32),
     /// The end of a job, or what is paused or limited has changed.
     Other,
 }
@@ -50,7 +50,7 @@ impl Why {
     fn to_state(self) -> u64 {
         let (kind, at) = match self {
             Self::Job(at) => (2, at),
-            Self::Room(at) => (3, at),
+            Self::Place(at) => (3, at),
             Self::Other => (4, 0),
         };
         u64::from(at) << 8 | kind
@@ -61,7 +61,7 @@ impl Why {
         let at = (state >> 8) as u32;
         match state & 0xff {
             2 => Some(Self::Job(at)),
-            3 => Some(Self::Room(at)),
+            3 => Some(Self::Place(at)),
             4 => Some(Self::Other),
             _ => None,
         }
@@ -184,7 +184,7 @@ impl Waiter {
         Why::of_state(self.state.load(Ordering::SeqCst)).is_some()
     }
 
-    /// Says whether room under a limit is of any use to it.
+    /// Says whether a free place under a limit is of any use to it.
     pub fn set_limited(&self, is_limited: bool) {
         self.is_limited.store(is_limited, Ordering::SeqCst);
     }

@@ -87,9 +87,9 @@ pub fn wake_for_jobs(at: u32, slot: &Slot, jobs: u32, numbers: impl RangeBounds<
 }
 
 /// So many of those that a limit keeps from a job, and that want some in this lane's queue or of its task: jobs of
-/// the lane have made room under its limits.
-pub fn wake_for_room(at: u32, slot: &Slot, jobs: u32, numbers: impl RangeBounds<usize>) {
-    wake(slot, Why::Room(at), jobs, numbers, |lane, waiter| {
+/// the lane have left places under its limits.
+pub fn wake_for_place(at: u32, slot: &Slot, jobs: u32, numbers: impl RangeBounds<usize>) {
+    wake(slot, Why::Place(at), jobs, numbers, |lane, waiter| {
         let wants = waiter.wants();
         waiter.is_limited.load(Ordering::SeqCst)
             && wants.table == lane.table

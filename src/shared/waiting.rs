@@ -12,7 +12,7 @@ use super::slot::Slot;
 use super::slots::{SLOTS, Slots};
 use super::waiter::{Asked, Ended, Names, Waiter, Wants, Why};
 use super::waiters::{
-    ANY, WAITERS, Waiters, is_kept, wake_all, wake_for_jobs, wake_for_room, wake_keeper,
+    ANY, WAITERS, Waiters, is_kept, wake_all, wake_for_jobs, wake_for_place, wake_keeper,
 };
 use crate::server::time::{Timestamp, clock};
 use crate::server::{client, latch, process};
@@ -126,7 +126,7 @@ impl Waiting {
         why.is_some()
     }
 
-    /// What the look has shown: room under a limit is, or is not, what this waits for.
+    /// What the look has shown: a free place under a limit is, or is not, what this waits for.
     pub fn set_limited(&self, is_limited: bool) {
         self.waiter().set_limited(is_limited);
     }
@@ -141,7 +141,7 @@ impl Waiting {
                     lane.queue.as_bytes() == slot.queue() && lane.task.as_bytes() == slot.task()
                 })
             }
-            // Room under a limit: whoever is under it too looks now and then.
+            // A place under a limit: whoever is under it too looks now and then.
             _ => true,
         };
         if is_it {
@@ -279,13 +279,13 @@ fn for_kept(slots: &Slots, number: usize, mut each: impl FnMut(u32, &Slot)) {
 /// Wakes another one for what somebody was woken for, if that is still there.
 fn pass_on(slots: &Slots, why: Why, numbers: impl RangeBounds<usize>) {
     let _held = slots.hold(Mode::Shared);
-    let (Why::Job(at) | Why::Room(at)) = why else { return };
+    let (Why::Job(at) | Why::Place(at)) = why else { return };
     let Some(slot) = slots.used().get(at as usize).filter(|slot| slot.is_in_use()) else {
         return;
     };
     let (bound, due) = slot.state(|state| (state.bound, state.due));
     match why {
-        Why::Room(at) => wake_for_room(at, slot, 1, numbers),
+        Why::Place(at) => wake_for_place(at, slot, 1, numbers),
         _ if bound < Position::END || due <= clock() => wake_for_jobs(at, slot, 1, numbers),
         _ => {}
     }

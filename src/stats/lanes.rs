@@ -53,7 +53,7 @@ fn lanes() -> TableIterator<
         ))
     });
     let untracked = Some(untracked()).filter(|jobs| *jobs > 0);
-    let without_room =
+    let without_slot =
         untracked.map(|jobs| (None, None, None, None, None, None, None, None, jobs as i64, None));
-    TableIterator::new(tracked.chain(without_room))
+    TableIterator::new(tracked.chain(without_slot))
 }

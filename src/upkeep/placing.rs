@@ -79,7 +79,7 @@ static SET_PARENTS: Statement = Statement::new(
 static CLEAR_PARENTS: Statement =
     Statement::new("DELETE FROM minion.children WHERE id = $1", &[pg_sys::INT8OID]);
 
-/// A child whose parents are all busy is looked at again after 100 ms.
+/// A child whose parents are all locked is parked for a moment, watching none of them: no longer than this.
 const SOON_MICROS: i64 = 1_000_000;
 
 /// Where an inactive job stands by its facts: None is ready; infinity is expired; a time to come, delayed;

@@ -79,7 +79,7 @@ pub fn free_places(table: Relation, job: &Row) -> Result<(), Error> {
         && Session::with(|session| limits::free(session, id))?
         && let Some(lane) = lane_of(job)
     {
-        commit::made_room(table.oid, &lane.queue, &lane.task);
+        commit::freed_place(table.oid, &lane.queue, &lane.task);
     }
     Ok(())
 }

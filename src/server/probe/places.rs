@@ -108,7 +108,7 @@ impl Limited<'_> {
                 first = place.get(self.free_since()).map(|Timestamp(at)| at);
             }
             if !self.is_free(place) {
-                until = place.get(FREE_AT);
+                until = self.free_again(place);
                 return Some(None);
             }
             let number = place.get(NUMBER).filter(|number| *number < self.most)?;
@@ -209,6 +209,14 @@ impl Limited<'_> {
     fn lock_free(&self, place: &Found, number: i32) -> Option<PlaceLock> {
         let lock = PlaceLock::at_once(self.kind, self.queue, self.task, number)?;
         place.is_untouched().then_some(lock)
+    }
+
+    /// When time alone will free it.
+    fn free_again(&self, place: &Found) -> Option<Timestamp> {
+        match self.kind {
+            PlaceKind::Active => None,
+            PlaceKind::Start => place.get(FREE_AT),
+        }
     }
 
     fn is_free(&self, place: &Found) -> bool {

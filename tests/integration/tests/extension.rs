@@ -50,6 +50,19 @@ fn a_session_outlives_a_drop_and_a_new_create_by_another() {
     use_it(&mut client);
 }
 
+/// Its snapshot does not show which version there is.
+#[test]
+fn a_transaction_that_is_older_than_the_extension_uses_it() {
+    let database = Database::new();
+    let (mut client, mut admin) = (database.connect(), database.connect());
+    admin.batch_execute("DROP EXTENSION minion").unwrap();
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").unwrap();
+    admin.batch_execute("CREATE EXTENSION minion").unwrap();
+    assert_eq!(client.one::<i64>("SELECT minion.enqueue('task')", &[]), 1);
+    client.batch_execute("COMMIT").unwrap();
+    assert_eq!(client.one::<i64>("SELECT inactive_jobs FROM minion.stats()", &[]), 1);
+}
+
 #[test]
 fn a_drop_that_is_rolled_back_leaves_the_queue_as_it_was() {
     let database = Database::new();

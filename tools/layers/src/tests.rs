@@ -127,15 +127,14 @@ fn the_list_of_rooms_is_asked_for() {
 #[test]
 fn unsafe_stands_where_it_may() {
     let text = "// unsafe\nconst A: &str = \"unsafe\";\nfn f() {\n    m!(unsafe { g() })\n}\n";
-    let list = "```layers\nserver, shared, background\njob\n```\n";
+    let list = "```layers\nserver, shared\njob\n```\n";
     let told = faults(&[
         ("docs/internals.md", list),
         ("src/server/a.rs", text),
         ("src/shared/mod.rs", text),
-        ("src/background/a.rs", text),
         ("src/job.rs", text),
     ]);
-    let what = "`unsafe` outside of src/server/, src/shared/, src/background/";
+    let what = "`unsafe` outside of src/server/, src/shared/";
     assert_eq!(told, [format!("src/job.rs:4: {what}")]);
 }
 
