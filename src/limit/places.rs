@@ -52,7 +52,7 @@ static ADD_ACTIVE: Statement = add!("minion.active_slots");
 static ADD_STARTS: Statement = add!("minion.start_slots");
 
 /// By where the locked rows stand, here and below: there may be 100,000, and the planner does not know it.
-/// Slots of jobs that are not active, as plain SQL may leave them where triggers do not fire.
+/// Places of jobs that are not active, as plain SQL may leave them where triggers do not fire.
 static FREE_STALE: Statement = Statement::latest(
     "UPDATE minion.active_slots
     SET job = NULL
@@ -95,7 +95,7 @@ static LOCK_WITHOUT_SLOT: Statement = Statement::latest(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 
-/// A start slot never waits for longer than the interval, also when that was shortened.
+/// A place for a start never waits for longer than the interval, also when that was shortened.
 static SHORTEN: Statement = Statement::latest(
     "UPDATE minion.start_slots
     SET free_at = pg_catalog.clock_timestamp() + $3

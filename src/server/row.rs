@@ -93,6 +93,7 @@ impl Row {
             return one_null == two_null;
         }
         match column {
+            // Those that are stored by reference.
             Column::Parents | Column::Queue | Column::Task => bytes(&one) == bytes(&two),
             _ => one.value() == two.value(),
         }
