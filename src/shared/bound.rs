@@ -1,8 +1,7 @@
 //! What is known of one name: from which place on an index may have rows of it that count.
 
-use super::memory::{SpinLock, Zeroes};
+use super::memory::{Spin, Zeroes};
 use crate::server::time::Timestamp;
-use std::cell::UnsafeCell;
 
 /// After so long all of a name's rows are looked at once more, if that takes less than a hundredth of the time: some
 /// may have been written while triggers did not fire.
@@ -91,19 +90,14 @@ impl State {
 /// All zeroes is one of nobody.
 #[repr(C, align(64))]
 pub struct Bound {
-    lock: SpinLock,
-    state: UnsafeCell<State>,
+    state: Spin<State>,
 }
 
-// SAFETY: the state is used behind the spin lock.
-unsafe impl Sync for Bound {}
-
-// SAFETY: see above; all zeroes is one of nobody.
+// SAFETY: see above; the state is behind its lock.
 unsafe impl Zeroes for Bound {}
 
 impl Bound {
     pub fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        // SAFETY: the spin lock lets one at a time in here.
-        self.lock.with(|| work(unsafe { &mut *self.state.get() }))
+        self.state.with(work)
     }
 }

@@ -3,6 +3,7 @@
 //! everything here does nothing.
 
 use pgrx::pg_sys;
+use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -155,14 +156,20 @@ impl Drop for Held {
     }
 }
 
-/// A lock for a few instructions.
-#[derive(Default)]
-pub struct SpinLock(AtomicBool);
+/// A value behind a lock for a few instructions.
+#[repr(C)]
+pub struct Spin<T> {
+    lock: AtomicBool,
+    value: UnsafeCell<T>,
+}
 
-impl SpinLock {
-    pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+// SAFETY: the lock lets one at a time at the value.
+unsafe impl<T: Send> Sync for Spin<T> {}
+
+impl<T> Spin<T> {
+    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let mut spins = 0;
-        while self.0.swap(true, Ordering::Acquire) {
+        while self.lock.swap(true, Ordering::Acquire) {
             spins += 1;
             // Its holder may not be running: there are fewer processors than backends.
             match spins % 100 {
@@ -177,7 +184,8 @@ impl SpinLock {
                 self.0.store(false, Ordering::Release);
             }
         }
-        let _held = Release(&self.0);
-        work()
+        let _held = Release(&self.lock);
+        // SAFETY: see above.
+        work(unsafe { &mut *self.value.get() })
     }
 }

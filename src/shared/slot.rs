@@ -1,7 +1,7 @@
 //! A slot of the lanes' table: what is known of a lane, or of a queue as a whole.
 
 use super::lane::{Lane, Position};
-use super::memory::{SpinLock, Zeroes};
+use super::memory::{Spin, Zeroes};
 use super::names::{Key, Table};
 use super::tally::LaneCounts;
 use crate::server::time::{Timestamp, clock};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// a hundredth of the time.
 pub const VERIFY_MICROS: i64 = 1_000_000;
 
-/// What changes all the time. Behind the slot's spin lock.
+/// What changes all the time.
 #[derive(Clone, Copy)]
 pub struct LaneState {
     /// No job before it is ready. END: none is.
@@ -73,8 +73,7 @@ impl Vain {
 /// A lane, or a queue, which is the lane with an empty task.
 #[repr(C, align(64))]
 pub struct Slot {
-    lock: SpinLock,
-    state: UnsafeCell<LaneState>,
+    state: Spin<LaneState>,
     pub in_use: AtomicBool,
     /// Transactions that will lower it when they commit: not taken away meanwhile.
     pins: AtomicU32,
@@ -90,7 +89,7 @@ pub struct Slot {
     key: UnsafeCell<Key>,
 }
 
-// SAFETY: the state is used behind the spin lock, the key is written under the exclusive lock alone.
+// SAFETY: the key is written under the exclusive lock alone.
 unsafe impl Sync for Slot {}
 
 // SAFETY: see above; all zeroes is a slot that is not in use.
@@ -98,8 +97,7 @@ unsafe impl Zeroes for Slot {}
 
 impl Slot {
     pub fn state<T>(&self, work: impl FnOnce(&mut LaneState) -> T) -> T {
-        // SAFETY: the spin lock lets one at a time in here.
-        self.lock.with(|| work(unsafe { &mut *self.state.get() }))
+        self.state.with(work)
     }
 
     /// Somebody's from now on, of whom nothing is known. To be called under the exclusive lock.
