@@ -3,8 +3,10 @@
 
 use super::budget::Budget;
 use super::call::Call;
+use super::walk::{Found, walk};
 use crate::error::Error;
 use crate::server::chance::Chance;
+use crate::server::rows::Rows;
 use crate::server::statement::{Statement, params};
 use crate::server::time::Timestamp;
 use crate::server::types::Typed;
@@ -14,37 +16,62 @@ use std::thread::LocalKey;
 
 /// Goes through an index of all inactive jobs, however many there are and however few of them are meant: a part of
 /// it in each call, from where this session has got to, and from a place left to chance, for sessions that come but
-/// once. `walk_from` says how many it did something with, and where it has got to, if that is not the end.
-pub fn by_turns<T>(
+/// once. `look` gives the next ten thousand rows behind a place: id, queue, task, what they are ordered by in a lane, and
+/// whether they are meant. Says with how many `work` has done something.
+pub fn by_turns<T: Typed + Copy>(
+    call: &Call,
     budget: &Budget,
-    reached: &'static LocalKey<RefCell<Option<InLane<T>>>>,
-    first: InLane<T>,
-    anywhere: impl FnOnce() -> Result<Option<InLane<T>>, Error>,
-    mut walk_from: impl FnMut(&Budget, InLane<T>) -> Result<(i64, Option<InLane<T>>), Error>,
-) -> Result<(), Error> {
+    (reached, before_all): (&'static LocalKey<RefCell<Option<InLane<T>>>>, T),
+    anywhere: impl FnOnce(&Call) -> Result<Option<InLane<T>>, Error>,
+    look: impl Fn(&InLane<T>) -> Result<Rows, Error>,
+    mut work: impl FnMut(Vec<i64>) -> Result<usize, Error>,
+) -> Result<i64, Error> {
+    let mut walk_from = |budget: &Budget, mut place: InLane<T>| {
+        // What was found and not tried is found again.
+        let mut before = None;
+        let find = |_| {
+            before = Some(place.clone());
+            let rows = look(&place)?;
+            if let Some(end) = rows.count().checked_sub(1) {
+                let column = "is NOT NULL in this index";
+                place = (
+                    rows.get(end, 2).expect(column),
+                    rows.get(end, 3).expect(column),
+                    rows.get(end, 4).expect(column),
+                    rows.get(end, 1).expect(column),
+                );
+            }
+            Ok(Found::marked(&rows, 5))
+        };
+        let walked = walk(call, budget, "job", find, &mut work)?;
+        Ok::<_, Error>((walked.done, walked.rest(before, place)))
+    };
     // Of those who find nothing, nobody is to hear that they had to stop.
     let stopped = Cell::new(false);
     let mut done = 0;
     // What is found has all the time that there is, which tells itself when it was not enough.
-    let mut walk = |begin: InLane<T>| -> Result<Option<InLane<T>>, Error> {
-        let (count, rest) = walk_from(&budget.share(&stopped), begin)?;
+    let mut turn = |begin: InLane<T>| {
+        let (count, mut rest) = walk_from(&budget.share(&stopped), begin)?;
         done += count;
-        match rest {
-            Some(place) if count > 0 => Ok(walk_from(&budget.half(), place)?.1),
-            rest => Ok(rest),
+        if let Some(place) = rest.take_if(|_| count > 0) {
+            let (count, next) = walk_from(&budget.half(), place)?;
+            done += count;
+            rest = next;
         }
+        Ok::<_, Error>(rest)
     };
-    let rest = walk(reached.take().unwrap_or(first))?;
+    let first = (String::new(), String::new(), before_all, i64::MIN);
+    let rest = turn(reached.take().unwrap_or(first))?;
     if rest.is_some()
-        && let Some(place) = anywhere()?
+        && let Some(place) = anywhere(call)?
     {
-        walk(place)?;
+        turn(place)?;
     }
     if rest.is_some() && done > 0 {
         budget.end();
     }
     reached.set(rest);
-    Ok(())
+    Ok(done)
 }
 
 static SPAN: Statement =

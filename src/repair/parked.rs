@@ -165,23 +165,11 @@ thread_local! {
 
 /// Puts the parked jobs where they belong that a write without triggers has left hidden at a wrong place.
 pub fn check_places(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
-    let check = |budget: &Budget, (mut queue, mut task, mut until, mut last): InLane<Timestamp>| {
-        let mut before = None;
-        let find = |_| {
-            before = Some((queue.clone(), task.clone(), until, last));
-            let params = params![call.now, queue.as_str(), task.as_str(), until, last];
-            let rows = call.session.run(&NEXT_PARKED, params)?;
-            if let Some(end) = rows.count().checked_sub(1) {
-                last = rows.get(end, 1).expect("id is NOT NULL");
-                queue = rows.get(end, 2).expect("queue is NOT NULL in this index");
-                task = rows.get(end, 3).expect("task is NOT NULL in this index");
-                until = rows.get(end, 4).expect("parked_until is NOT NULL in this index");
-            }
-            Ok(Found::marked(&rows, 5))
-        };
-        let walked = walk(call, budget, "job", find, |ids| place_unlocked(call, ids))?;
-        Ok((walked.done, walked.rest(before, (queue, task, until, last))))
+    let look = |(queue, task, until, id): &InLane<Timestamp>| {
+        let params = params![call.now, queue.as_str(), task.as_str(), *until, *id];
+        call.session.run(&NEXT_PARKED, params)
     };
-    let first = (String::new(), String::new(), Timestamp(i64::MIN), i64::MIN);
-    by_turns(budget, &CHECKED, first, || anywhere::parked(call), check)
+    let place = |ids| place_unlocked(call, ids);
+    by_turns(call, budget, (&CHECKED, Timestamp::BEFORE_ALL), anywhere::parked, look, place)
+        .map(drop)
 }

@@ -3,7 +3,7 @@
 use super::anywhere::{self, InLane, by_turns};
 use super::budget::Budget;
 use super::call::{Call, Did};
-use super::walk::{Cursor, Found, walk};
+use super::walk::{Cursor, walk};
 use crate::error::Error;
 use crate::server::invalidation;
 use crate::server::statement::{Statement, params};
@@ -150,46 +150,28 @@ pub fn remove_expired(call: &Call, budget: &Budget, did: &mut Did) -> Result<(),
 pub fn fail_stuck(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     // Not with an older version of the extension: there is nothing that could tell what is paused.
     if invalidation::exist() {
-        fail_stuck_of(call, budget, did, (&NEXT_READY, &READY), i32::MIN, anywhere::ready)?;
-        let before_all = Timestamp(i64::MIN);
-        fail_stuck_of(call, budget, did, (&NEXT_PARKED, &PARKED), before_all, anywhere::parked)?;
+        fail_stuck_of(call, budget, did, &NEXT_READY, (&READY, i32::MIN), anywhere::ready)?;
+        let parked = (&PARKED, Timestamp::BEFORE_ALL);
+        fail_stuck_of(call, budget, did, &NEXT_PARKED, parked, anywhere::parked)?;
     }
     Ok(())
 }
 
-fn fail_stuck_of<T>(
+fn fail_stuck_of<T: Typed + Copy>(
     call: &Call,
     budget: &Budget,
     did: &mut Did,
-    (next, reached): (&Statement, &'static LocalKey<RefCell<Option<InLane<T>>>>),
-    before_all: T,
+    next: &Statement,
+    turns: (&'static LocalKey<RefCell<Option<InLane<T>>>>, T),
     anywhere: impl FnOnce(&Call) -> Result<Option<InLane<T>>, Error>,
-) -> Result<(), Error>
-where
-    T: Typed + Copy,
-{
+) -> Result<(), Error> {
     let after = settings::stuck_after();
-    let fail = |budget: &Budget, (mut queue, mut task, mut third, mut last): InLane<T>| {
-        // What was found and not tried is found again.
-        let mut before = None;
-        let find = |_| {
-            before = Some((queue.clone(), task.clone(), third, last));
-            let params = params![call.now, after, queue.as_str(), task.as_str(), third, last];
-            let rows = call.session.run(next, params)?;
-            if let Some(row) = rows.count().checked_sub(1) {
-                last = rows.get(row, 1).expect("id is NOT NULL");
-                queue = rows.get(row, 2).expect("queue is NOT NULL");
-                task = rows.get(row, 3).expect("task is NOT NULL");
-                third = rows.get(row, 4).expect("NOT NULL in this index");
-            }
-            Ok(Found::marked(&rows, 5))
-        };
-        let walked = walk(call, budget, "job", find, |ids| {
-            Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
-        })?;
-        did.jobs_stuck += walked.done;
-        Ok((walked.done, walked.rest(before, (queue, task, third, last))))
+    let look = |(queue, task, third, id): &InLane<T>| {
+        let params = params![call.now, after, queue.as_str(), task.as_str(), *third, *id];
+        call.session.run(next, params)
     };
-    let first = (String::new(), String::new(), before_all, i64::MIN);
-    by_turns(budget, reached, first, || anywhere(call), fail)
+    did.jobs_stuck += by_turns(call, budget, turns, anywhere, look, |ids| {
+        Ok(call.session.run(&FAIL_STUCK, params![call.now, ids, "inactive", after])?.count())
+    })?;
+    Ok(())
 }
