@@ -53,13 +53,13 @@ pub fn take_id(
     session: &Session,
     worker: i64,
     id: i64,
-    lanes: &Eligible,
+    eligible: &Eligible,
     worst: i32,
     lane: Option<&Lane>,
     passed: &PassedOver,
 ) -> Result<Vec<Claimed>, Error> {
     let (queue, task) = lane.map(|lane| (lane.queue.as_str(), lane.task.as_str())).unzip();
-    let params = params![clock(), worker, id, lanes.queues, lanes.tasks, worst, queue, task];
+    let params = params![clock(), worker, id, eligible.queues, eligible.tasks, worst, queue, task];
     if users::may_interfere() {
         let lock = |_| Ok(session.run(&LOCK_ID, params)?.column(1));
         let take = |ids, _| take_and_look(session, worker, ids, lane);

@@ -1,8 +1,9 @@
 //! dispatch_schedules: a job for each schedule whose time has come.
 
+use super::pass_over::pass_over;
 use super::time::{Rules, next_time};
 use crate::argument::given;
-use crate::error::{Error, Failure, excerpt};
+use crate::error::{Error, Failure};
 use crate::job::new_job::NewJob;
 use crate::job::{enqueue, unique};
 use crate::server::advisory::try_lock_dispatch;
@@ -81,7 +82,7 @@ fn dispatch_schedules() -> Result<
                 Ok(Turn::Never(error)) => {
                     Error::NotDispatched { name, error: Box::new(error) }.warn();
                 }
-                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
+                Err(failure) => pass_over(&name, failure),
             }
         }
         Ok(ran)

@@ -1,9 +1,10 @@
 //! Times of schedules that can't be right, as a wrong clock or plain SQL leaves them.
 
+use super::pass_over::pass_over;
 use super::time::{Rules, next_time};
 use crate::argument::given;
 use crate::cron::FIVE_YEARS;
-use crate::error::{Error, excerpt};
+use crate::error::Error;
 use crate::server::guard::guarded;
 use crate::server::invalidation;
 use crate::server::relation::lock_to_write;
@@ -60,7 +61,7 @@ pub fn mend(session: &Session, now: Timestamp) -> Result<usize, Error> {
             match guarded(|| set_right(session, rules, now, &wrong, row)) {
                 Ok(None) => mended += 1,
                 Ok(Some(error)) => Error::NotDispatched { name, error: Box::new(error) }.warn(),
-                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
+                Err(failure) => pass_over(&name, failure),
             }
         }
         if wrong.count() < BATCH {

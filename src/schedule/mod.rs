@@ -2,6 +2,7 @@
 
 mod dispatch;
 pub mod mend;
+mod pass_over;
 mod time;
 mod upgrade;
 

@@ -1,5 +1,6 @@
 //! What the upgrade from 0.3.0 to 0.4.0 does with the schedules that are there. Its script calls it, once.
 
+use super::pass_over::pass_over;
 use super::time::{Rules, next_time};
 use crate::argument::{given, name, positive_span};
 use crate::error::{Error, excerpt};
@@ -49,7 +50,7 @@ fn upgrade_schedules() -> Result<(), ErrorReport> {
             let name: String = given("name", all.get(row, 2))?;
             match guarded(|| rewrite(session, now, &all, row)) {
                 Ok(said) => said.into_iter().for_each(Error::warn),
-                Err(failure) => failure.pass_over(format!("schedule {}", excerpt(&name))),
+                Err(failure) => pass_over(&name, failure),
             }
         }
         Ok(())

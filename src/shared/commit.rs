@@ -183,11 +183,7 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
         for (note, slot) in all() {
             match event {
                 XACT_EVENT_COMMIT => wake(note, slot),
-                XACT_EVENT_ABORT => {
-                    // A claim that is undone leaves a job to whoever waits, and a place under its limits.
-                    waiters::wake_for_jobs(note.slot, slot, 1, waiters::ANY);
-                    waiters::wake_for_place(note.slot, slot, 1, waiters::ANY);
-                }
+                XACT_EVENT_ABORT => wake_for_undone(note.slot, slot, 1),
                 _ => {}
             }
             slot.unpin();
@@ -219,6 +215,12 @@ fn wake(note: &Note, slot: &Slot) {
     }
 }
 
+/// Claims that are undone leave jobs to whoever waits, and places under their limits.
+fn wake_for_undone(at: u32, slot: &Slot, jobs: u32) {
+    waiters::wake_for_jobs(at, slot, jobs, waiters::ANY);
+    waiters::wake_for_place(at, slot, jobs, waiters::ANY);
+}
+
 /// Can't fail, as above.
 extern "C-unwind" fn at_end_of_sub(
     event: pg_sys::SubXactEvent::Type,
@@ -237,8 +239,7 @@ extern "C-unwind" fn at_end_of_sub(
             // The transaction pins the slots.
             changes::undo(own, |at, jobs| {
                 if let Some(slot) = slots.and_then(|slots| slots.all().get(at as usize)) {
-                    waiters::wake_for_jobs(at, slot, jobs, waiters::ANY);
-                    waiters::wake_for_place(at, slot, jobs, waiters::ANY);
+                    wake_for_undone(at, slot, jobs);
                 }
             });
         }
