@@ -1,6 +1,5 @@
 //! Telling listeners that a job may have become claimable.
 
-use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::c_char;
 
@@ -9,12 +8,8 @@ unsafe extern "C-unwind" {
     fn Async_Notify(channel: *const c_char, payload: *const c_char);
 }
 
-/// `NOTIFY "minion.job"` when the transaction commits, unless minion.notify is off. However often it is
-/// called, the server sends one per transaction, and it keeps count through savepoints better than we could.
-pub fn notify() {
-    if !settings::notify() {
-        return;
-    }
+/// `NOTIFY "minion.job"` when the transaction commits. However often it is called, the server sends one per transaction.
+pub fn notify_now() {
     // SAFETY: both strings are constant and NUL-terminated, and the server copies them; an error of the
     // server's unwinds through the guard as from any function of pg_sys.
     unsafe {

@@ -3,16 +3,18 @@
 //! The jobs of a transaction lower the bounds of their lanes when it has committed, and wake those who wait for them.
 
 use super::adding::find_or_add;
+use super::databases::{self, task};
 use super::lane::Position;
 use super::lanes::Lanes;
 use super::memory::Mode;
-use super::notes::{NOTES, Note, Noted};
+use super::notes::{NOTES, Note, Noted, Notes};
 use super::slot::Slot;
 use super::slots::{SLOTS, Slots};
 use super::tally::Counts;
 use super::{bounds, changes, waiters};
 use crate::server::database;
 use crate::server::guard::is_in_guard;
+use crate::server::notify::notify_now;
 use crate::server::time::{Timestamp, clock};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -104,6 +106,31 @@ pub fn truncated() {
     }
 }
 
+/// Listeners are to hear of a job when the transaction has committed. False if nobody here sees to that.
+pub fn notify() -> bool {
+    if is_heard() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.notify = true);
+    }
+    is_heard()
+}
+
+/// Something is to be done by itself at a time, which may be a different one by then.
+pub fn timed(at: Timestamp) {
+    if is_heard() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.at = notes.at.min(at));
+    }
+}
+
+/// There is something to do for the background worker: some of [`task`].
+pub fn asks(tasks: u32) {
+    if is_heard() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.tasks |= tasks);
+    }
+}
+
 fn note(relation: pg_sys::Oid, queue: &str, task: &str, change: impl Fn(&mut Note)) {
     let Some(slots) = SLOTS.get() else { return };
     let Pinned::NoSlot = pinned(relation, queue, task, change) else { return };
@@ -153,6 +180,9 @@ fn register() {
 /// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
 extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
+    if event == XACT_EVENT_PRE_COMMIT {
+        return before_commit();
+    }
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
     }
@@ -193,9 +223,34 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             if notes.too_many || notes.wake_all {
                 waiters::wake_all(database::own());
             }
+            tell_background(&notes);
         }
         notes.clear();
     });
+}
+
+/// Where no background worker lives to tell listeners, the transaction does it itself, and takes its turn for that among
+/// all of the cluster. It may fail.
+fn before_commit() {
+    let alone =
+        |notes: &Notes| notes.notify && databases::own().is_none_or(|own| !own.worker.is_there());
+    if NOTES.with_borrow(alone) {
+        NOTES.with_borrow_mut(|notes| notes.notify = false);
+        notify_now();
+    }
+}
+
+/// Leaves to the background what it is there for.
+fn tell_background(notes: &Notes) {
+    let Some(own) = databases::own() else { return };
+    let tasks = notes.tasks
+        | if notes.notify { task::NOTIFY } else { 0 }
+        | if notes.any() { task::TRAFFIC } else { 0 };
+    if tasks > 0 {
+        own.ask(tasks);
+    }
+    let dues = notes.all().iter().map(|note| note.due);
+    own.ask_for(dues.fold(notes.at, Timestamp::min));
 }
 
 /// Wakes those who wait for what one lane has got.

@@ -158,6 +158,7 @@ impl Drop for Held {
 
 /// A value behind a lock for a few instructions.
 #[repr(C)]
+#[derive(Default)]
 pub struct Spin<T> {
     lock: AtomicBool,
     value: UnsafeCell<T>,

@@ -43,6 +43,11 @@ pub struct Notes {
     /// A job has changed that others may have for a parent.
     pub parents_changed: bool,
     pub table: Table,
+    /// Listeners are to hear of a job.
+    pub notify: bool,
+    /// What the background is to do, and when something is to be done at the latest.
+    pub tasks: u32,
+    pub at: Timestamp,
 }
 
 thread_local! {
@@ -57,6 +62,9 @@ thread_local! {
             ended_many: false,
             parents_changed: false,
             table: Table::NONE,
+            notify: false,
+            tasks: 0,
+            at: Timestamp::INFINITY,
         })
     };
 }
@@ -128,6 +136,14 @@ impl Notes {
         self.parents_changed = false;
         self.too_many = false;
         self.wake_all = false;
+        self.notify = false;
+        self.tasks = 0;
+        self.at = Timestamp::INFINITY;
+    }
+
+    /// Whether there is anything but what the background is told.
+    pub fn any(&self) -> bool {
+        self.count > 0 || self.ended_count > 0 || self.too_many || self.wake_all
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::bounds::BOUNDS;
 use super::counters::COUNTERS;
+use super::databases::DATABASES;
 use super::memory::{Content, LwLocks, Part};
 use super::slots::SLOTS;
 use super::waiters::WAITERS;
@@ -21,7 +22,7 @@ fn size() -> usize {
     fn of<T: Content>(_: &Part<T>) -> usize {
         Part::<T>::size()
     }
-    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS)
+    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS) + of(&DATABASES)
 }
 
 impl PgSharedMemoryInitialization for Shared {
@@ -49,7 +50,8 @@ impl PgSharedMemoryInitialization for Shared {
             let memory = SLOTS.start(memory, !found, &locks);
             let memory = WAITERS.start(memory, !found, &locks);
             let memory = COUNTERS.start(memory, !found, &locks);
-            BOUNDS.start(memory, !found, &locks);
+            let memory = BOUNDS.start(memory, !found, &locks);
+            DATABASES.start(memory, !found, &locks);
         }
     }
 }

@@ -3,20 +3,22 @@
 use crate::claim::limits;
 use crate::claim::under_way::is_counted_later;
 use crate::error::Error;
-use crate::server::notify::notify;
+use crate::server::notify::notify_now;
 use crate::server::probe::places::may_have_place;
 use crate::server::relation::Relation;
 use crate::server::row::{Column, JobState, Row};
 use crate::server::session::Session;
 use crate::server::time::Timestamp;
+use crate::settings;
 use crate::shared::commit;
 use crate::shared::lane::{Lane, Position};
 use crate::shared::tally::{Counts, DELAYED, KINDS};
 
 /// "Due now" counts: its parents may all be done by the time a claim looks.
 pub fn announce(parked_until: Option<Timestamp>, now: Timestamp) {
-    if parked_until.is_none_or(|until| until <= now) {
-        notify();
+    let is_due = parked_until.is_none_or(|until| until <= now);
+    if is_due && settings::notify() && !commit::notify() {
+        notify_now();
     }
 }
 

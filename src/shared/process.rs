@@ -1,0 +1,45 @@
+//! A process that others wake.
+
+use pgrx::pg_sys;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
+
+/// All zeroes is none.
+#[derive(Default)]
+pub struct Process {
+    pid: AtomicI32,
+    latch: AtomicPtr<pg_sys::Latch>,
+}
+
+impl Process {
+    /// It is this one from now on.
+    pub fn begin(&self) {
+        // SAFETY: variables of this process.
+        let (latch, pid) = unsafe { (&raw mut (*pg_sys::MyProc).procLatch, pg_sys::MyProcPid) };
+        self.latch.store(latch, SeqCst);
+        self.pid.store(pid, SeqCst);
+    }
+
+    /// It is no more.
+    pub fn end(&self) {
+        self.pid.store(0, SeqCst);
+        self.latch.store(std::ptr::null_mut(), SeqCst);
+    }
+
+    /// 0 for none.
+    pub fn pid(&self) -> i32 {
+        self.pid.load(SeqCst)
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.pid() != 0
+    }
+
+    pub fn wake(&self) {
+        let latch = self.latch.load(SeqCst);
+        if !latch.is_null() {
+            // SAFETY: the latch of a server process, in the server's own shared memory; setting it can't fail, and
+            // one that nobody waits on any more takes no harm.
+            unsafe { pg_sys::SetLatch(latch) };
+        }
+    }
+}
