@@ -119,6 +119,12 @@ impl Server {
         self.control(&["promote"]);
     }
 
+    /// Starts a copy that was stopped as a server of its own.
+    pub fn start_promoted(&self) {
+        fs::remove_file(self.data().join("standby.signal")).unwrap();
+        self.start();
+    }
+
     fn control(&self, arguments: &[&str]) {
         let succeeds = self.try_control(arguments);
         assert!(succeeds, "{arguments:?}\n{}", self.log());
