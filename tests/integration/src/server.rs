@@ -99,8 +99,7 @@ impl Server {
     }
 
     pub fn start(&self) {
-        let log = self.directory.join("log");
-        self.control(&["--log", log.to_str().expect("a path in UTF-8"), "start"]);
+        self.control(&["--log", &self.file("log"), "start"]);
     }
 
     /// `mode` is fast or immediate. How long it took.
@@ -148,8 +147,7 @@ impl Server {
     }
 
     fn try_start(&self) -> bool {
-        let log = self.directory.join("log");
-        self.try_control(&["--log", log.to_str().expect("a path in UTF-8"), "start"])
+        self.try_control(&["--log", &self.file("log"), "start"])
     }
 
     fn has_ended(&self) -> bool {
@@ -163,13 +161,26 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        let log = fs::read(self.directory.join("log")).unwrap_or_default();
+        let log = fs::read(self.file("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
     /// How many lines of the log have it.
     pub fn logged(&self, what: &str) -> usize {
         self.log().lines().filter(|line| line.contains(what)).count()
+    }
+
+    /// The name of a file that is gone with it.
+    pub fn file(&self, name: &str) -> String {
+        self.directory.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// Runs one of the server's programs for clients.
+    pub fn program(&self, name: &str, arguments: &[&str]) {
+        let mut command = server_program(name);
+        command.arg("--host").arg(&self.directory).arg(format!("--port={PORT}"));
+        let output = command.args(["--username=postgres"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub fn config(&self, database: &str) -> Config {

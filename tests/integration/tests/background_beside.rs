@@ -188,3 +188,37 @@ fn a_worker_comes_back_when_a_command_fails() {
         until_served(&mut one);
     }
 }
+
+#[test]
+fn a_worker_comes_back_when_a_command_is_rolled_back() {
+    let Some(server) = Server::with_background(BUSY) else { return };
+    let mut client = server.connect("postgres");
+    busy(&server, "one");
+    let mut block = server.connect("postgres");
+    for end in [
+        "ROLLBACK",
+        "ROLLBACK TO before; COMMIT",
+        "SELECT 1 / 0",
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+    ] {
+        until_worker(&mut client, "one");
+        run(&mut block, "BEGIN; SAVEPOINT before");
+        run(&mut block, "ALTER DATABASE one RENAME TO another");
+        let _ = block.batch_execute(end);
+        let _ = block.batch_execute("ROLLBACK");
+        if block.is_closed() {
+            block = server.connect("postgres");
+        }
+        let mut one = server.connect("one");
+        until_served(&mut one);
+        keep_busy(&mut one);
+        one.close().unwrap();
+    }
+    // Twice in one transaction, and others meanwhile.
+    until_worker(&mut client, "one");
+    let mut other = server.queue("other");
+    run(&mut block, "BEGIN; ALTER DATABASE one RENAME TO two");
+    until_served(&mut other);
+    run(&mut block, "ALTER DATABASE two RENAME TO three; COMMIT");
+    until_served(&mut server.connect("three"));
+}

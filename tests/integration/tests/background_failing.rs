@@ -147,3 +147,20 @@ fn a_database_that_nobody_can_connect_to_is_not_visited() {
     until_served(&mut server.connect("closed"));
     until_worker(&mut watch, "closed");
 }
+
+#[test]
+fn a_database_that_is_full_of_connections_has_its_worker_all_the_same() {
+    let Some(server) = Server::with_background(&["max_connections = 12"]) else { return };
+    let mut watch = server.connect("postgres");
+    let mut one = server.queue("one");
+    run(&mut watch, "ALTER DATABASE one CONNECTION LIMIT 0");
+    let all: Vec<_> = std::iter::from_fn(|| server.try_connect("one").ok()).collect();
+    assert!(all.len() > 5);
+    for _ in 0..3 {
+        if let Some(pid) = worker(&mut watch, "one") {
+            run(&mut watch, &format!("SELECT pg_terminate_backend({pid})"));
+            until("it ends", || worker(&mut watch, "one") != Some(pid));
+        }
+        until_served(&mut one);
+    }
+}

@@ -1,7 +1,7 @@
 //! A standby has no background, and a promotion makes one.
 
 use integration::background::{
-    launcher, make_due, until_enqueued, until_served, until_worker, worker, workers,
+    launcher, make_due, shown, until_enqueued, until_served, until_worker, worker, workers,
 };
 use integration::heads::run;
 use integration::server::Server;
@@ -71,4 +71,26 @@ fn a_restored_base_backup_begins_to_work() {
     let mut one = copy.connect("one");
     run(&mut one, "ALTER DATABASE one RESET minion.background");
     until_enqueued(&mut one, "restored");
+}
+
+#[test]
+fn a_dump_is_restored_beside_a_worker_as_it_was() {
+    let Some(server) = Server::with_background(&[]) else { return };
+    let mut one = server.queue("one");
+    integration::fill_with_everything(&mut one);
+    let was = integration::contents(&mut one);
+    let file = server.file("dump");
+    for round in 0..3 {
+        let name = format!("restored{round}");
+        server.empty(&name).close().unwrap();
+        server.program("pg_dump", &["--format=custom", "--file", &file, "one"]);
+        server.program("pg_restore", &["--exit-on-error", "--dbname", &name, &file]);
+        let mut restored = server.connect(&name);
+        until("a worker has come", || {
+            shown(&mut restored, &name).is_some_and(|one| one.starts > 0)
+        });
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(integration::contents(&mut restored), was);
+        until_served(&mut restored);
+    }
 }

@@ -171,3 +171,25 @@ fn what_is_far_off_is_done_on_time_though_the_worker_has_left() {
     let heard = notifications.next().unwrap().expect("a notification when the job is due");
     assert_eq!(heard.channel(), "minion.job");
 }
+
+#[test]
+fn a_worker_that_sleeps_holds_nothing() {
+    let Some(server) = Server::with_background(&[]) else { return };
+    let mut watch = server.connect("postgres");
+    let mut one = server.queue("one");
+    until_served(&mut one);
+    run(&mut one, "SELECT minion.enqueue('task', delay => '1 minute')");
+    let nothing =
+        "SELECT bool_and(backend_xmin IS NULL AND backend_xid IS NULL AND xact_start IS NULL
+            AND state = 'idle' AND application_name <> ''
+            AND NOT EXISTS (SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid))
+        FROM pg_stat_activity AS activity
+        WHERE backend_type = 'minion worker' AND datname = 'one'";
+    until("a worker holds nothing", || watch.one::<Option<bool>>(nothing, &[]) == Some(true));
+    let nothing =
+        "SELECT bool_and(backend_xmin IS NULL AND backend_xid IS NULL AND xact_start IS NULL
+            AND NOT EXISTS (SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid))
+        FROM pg_stat_activity AS activity
+        WHERE backend_type = 'minion launcher'";
+    until("the launcher holds nothing", || watch.one::<Option<bool>>(nothing, &[]) == Some(true));
+}
