@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use shared::start::SHARED;
 
 mod argument;
+mod background;
 mod claim;
 mod cron;
 mod error;
@@ -40,6 +41,9 @@ pub extern "C-unwind" fn _PG_init() {
     server::library::reserve_settings();
     server::steer::install();
     server::sizes::install();
+    if server::library::is_being_preloaded() {
+        background::install();
+    }
 }
 
 /// What `cargo pgrx test` looks for at the root of the crate.
