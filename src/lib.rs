@@ -54,7 +54,7 @@ pub mod pg_test {
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
         match std::env::var("MINION_PRELOAD").as_deref() {
-            Ok("yes") => vec!["shared_preload_libraries = 'minion'"],
+            Ok("yes") => vec!["shared_preload_libraries = 'minion'", "minion.background = off"],
             _ => vec![],
         }
     }

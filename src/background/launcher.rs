@@ -106,7 +106,6 @@ impl Launcher {
         database.report.with(|report| {
             report.since = clock();
             report.activity = match is_orderly {
-                true if database.is_left() => Activity::Left,
                 true => Activity::None,
                 false => Activity::Failed,
             };
@@ -119,11 +118,13 @@ impl Launcher {
         let is_open = |oid: u32| all.iter().find(|one| one.0 == oid).map(|one| one.1);
         for one in self.databases.all() {
             match is_open(one.oid()) {
-                Some(true) if looks && one.known() == Known::SwitchedOff => {
+                Some(true)
+                    if looks && matches!(one.known(), Known::SwitchedOff | Known::Closed) =>
+                {
                     one.set_known(Known::Nothing);
                 }
                 Some(true) => {}
-                Some(false) => one.set_known(Known::SwitchedOff),
+                Some(false) => one.set_known(Known::Closed),
                 None => {
                     self.known.remove(&one.oid());
                     self.databases.forget(one);
@@ -216,7 +217,7 @@ fn wants(database: &Database) -> bool {
         return false;
     }
     let is_time = database.until() <= clock().after(AHEAD);
-    let may_have = !matches!(database.known(), Known::HasNot | Known::SwitchedOff);
+    let may_have = matches!(database.known(), Known::Nothing | Known::HasExtension);
     // What a worker has been left before it was switched off is still done.
     let is_on = settings::background() || database.is_asked(task::NOTIFY);
     (database.wanted.load(SeqCst) || is_time) && may_have && is_on && !database.is_left()

@@ -66,11 +66,11 @@ fn row(one: &Database) -> Option<Row> {
 
 fn activity(one: &Database, report: &Report) -> &'static str {
     match report.activity {
+        Activity::None if one.is_left() => "makes room for a command",
         Activity::None if one.known() == Known::SwitchedOff => "is switched off",
         Activity::None => "has nothing to do",
         Activity::NoRoom => "waits for a process",
         Activity::Failed => "has failed",
-        Activity::Left => "makes room for a command",
         Activity::Begins => "begins",
         Activity::Waits => "waits",
         Activity::Does(what) => what,

@@ -107,6 +107,8 @@ pub enum Known {
     HasNot,
     /// It does not want a worker.
     SwitchedOff,
+    /// It is a template, or nobody may be connected to it.
+    Closed,
 }
 
 // SAFETY: it is made of atomics, and of a report behind a lock, all of which may be zero.
@@ -226,7 +228,7 @@ impl Database {
 
     pub fn known(&self) -> Known {
         let is = self.known.load(SeqCst);
-        let all = [Known::HasExtension, Known::HasNot, Known::SwitchedOff];
+        let all = [Known::HasExtension, Known::HasNot, Known::SwitchedOff, Known::Closed];
         all.into_iter().find(|one| *one as u32 == is).unwrap_or(Known::Nothing)
     }
 

@@ -13,8 +13,6 @@ pub enum Activity {
     NoRoom,
     /// There is none, for one has failed: another one will be tried.
     Failed,
-    /// There is none, for a command needs the database to itself.
-    Left,
     /// It has been started.
     Begins,
     /// It waits for something to do.
