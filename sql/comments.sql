@@ -282,6 +282,8 @@ COMMENT ON FUNCTION minion.jobs_truncated() IS
 COMMENT ON FUNCTION minion.lock_written() IS
 'Trigger: makes a row of a lock known to those who count the holders of its name. Raises 39P01 elsewhere.';
 
+COMMENT ON FUNCTION minion.schedules_changed() IS
+'Tells the background worker of new and changed schedules.';
 COMMENT ON FUNCTION minion.limits_changed() IS
 'Internal: trigger function that tells all sessions that what is paused or limited has changed.';
 
@@ -453,3 +455,17 @@ COMMENT ON TRIGGER jobs_truncated ON minion.jobs IS 'Empties minion.children too
 COMMENT ON TRIGGER paused_queues_changed ON minion.paused_queues IS 'Tells all sessions.';
 COMMENT ON TRIGGER locks_written ON minion.locks IS 'Tells those who count holders.';
 COMMENT ON TRIGGER limit_rules_changed ON minion.limit_rules IS 'Tells all sessions.';
+
+COMMENT ON FUNCTION minion.list_background_workers() IS
+'What minion.background_workers shows.';
+COMMENT ON VIEW minion.background_workers IS
+'What runs by itself where minion is in shared_preload_libraries: the launcher, and the worker of this database; for members of pg_read_all_stats those of all databases.';
+COMMENT ON COLUMN minion.background_workers.database IS 'NULL: the launcher.';
+COMMENT ON COLUMN minion.background_workers.pid IS 'NULL: there is no process, for there is nothing to do, or see last_error.';
+COMMENT ON COLUMN minion.background_workers.activity IS 'What it is at.';
+COMMENT ON COLUMN minion.background_workers.since IS 'Since when.';
+COMMENT ON COLUMN minion.background_workers.starts IS 'How many processes were started for the database since the start of the server.';
+COMMENT ON COLUMN minion.background_workers.failures IS 'How many of the last ones have ended by an error; the next one comes the later.';
+COMMENT ON COLUMN minion.background_workers.last_error IS 'The last error, of a start or of a single duty.';
+COMMENT ON COLUMN minion.background_workers.failed IS 'When that was.';
+COMMENT ON COLUMN minion.background_workers.next_due IS 'When there is something to do though nothing happens; NULL: never.';

@@ -110,10 +110,12 @@ GRANT EXECUTE ON FUNCTION
     minion.queue_counts(),
     minion.matching_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.history(),
-    minion.lanes()
+    minion.lanes(),
+    minion.list_background_workers()
 TO minion_reader, minion_worker, minion_admin;
 GRANT SELECT ON minion.jobs, minion.children, minion.workers, minion.locks, minion.schedules,
-    minion.paused_queues, minion.limit_rules, minion.active_slots, minion.start_slots, minion.limits
+    minion.paused_queues, minion.limit_rules, minion.active_slots, minion.start_slots, minion.limits,
+    minion.background_workers
 TO minion_reader, minion_worker, minion_admin;
 -- Whoever works may also dispatch.
 GRANT UPDATE (last_job, last_run, next_run) ON minion.schedules TO minion_worker;

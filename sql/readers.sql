@@ -289,3 +289,8 @@ BEGIN ATOMIC
     GROUP BY hours.hour
     ORDER BY hours.hour;
 END;
+
+CREATE VIEW minion.background_workers AS
+SELECT worker.database, worker.pid, worker.activity, worker.since, worker.starts, worker.failures,
+    worker.last_error, worker.failed, worker.next_due
+FROM minion.list_background_workers() AS worker;

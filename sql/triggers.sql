@@ -25,5 +25,9 @@ CREATE TRIGGER limit_rules_changed
 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON minion.limit_rules
 FOR EACH STATEMENT EXECUTE FUNCTION minion.limits_changed();
 
+CREATE TRIGGER schedules_changed
+AFTER INSERT OR UPDATE ON minion.schedules
+FOR EACH STATEMENT EXECUTE FUNCTION minion.schedules_changed();
+
 CREATE TRIGGER locks_written AFTER INSERT OR UPDATE ON minion.locks
 FOR EACH ROW EXECUTE FUNCTION minion.lock_written();

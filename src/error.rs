@@ -24,6 +24,19 @@ impl Failure {
         self.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
     }
 
+    /// Whether it is only that others were at the same: what was undone may be tried again at once.
+    pub fn is_of_others(&self) -> bool {
+        self.is_of_a_lock() || self.code as i32 & 0o7777 == class(b"40")
+    }
+
+    pub fn code(&self) -> PgSqlErrorCode {
+        self.code
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says, as a WARNING, that all others are seen to; `what` failed is such as "job 5".
     pub fn pass_over(self, what: impl Into<String>) {
         Error::PassedOver { what: what.into(), failure: self }.warn();

@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use shared::start::SHARED;
 
 mod argument;
+mod background;
 mod claim;
 mod cron;
 mod error;
@@ -40,6 +41,9 @@ pub extern "C-unwind" fn _PG_init() {
     server::library::reserve_settings();
     server::steer::install();
     server::sizes::install();
+    if server::library::is_being_preloaded() {
+        background::install();
+    }
 }
 
 /// What `cargo pgrx test` looks for at the root of the crate.
@@ -50,7 +54,7 @@ pub mod pg_test {
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
         match std::env::var("MINION_PRELOAD").as_deref() {
-            Ok("yes") => vec!["shared_preload_libraries = 'minion'"],
+            Ok("yes") => vec!["shared_preload_libraries = 'minion'", "minion.background = off"],
             _ => vec![],
         }
     }

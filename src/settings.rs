@@ -1,8 +1,9 @@
-//! Every setting (GUC) of the extension. All are USERSET and work before the library's first use too:
+//! Every setting (GUC) of the extension. Those of sessions are USERSET and work before the library's first use too:
 //! the server keeps a value for an unknown setting and hands it over when it is defined.
 
 use pgrx::datum::Interval;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::time::Duration;
 
 const YEAR: f64 = 365.25 * 86_400.0;
 /// No backoff is longer than this, whatever the formula says: a retry date must stay a timestamp.
@@ -16,6 +17,9 @@ static BACKOFF_EXPONENT: GucSetting<f64> = GucSetting::<f64>::new(4.0);
 static BACKOFF_MAX: GucSetting<i32> = GucSetting::<i32>::new(0);
 static REPAIR_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
+static BACKGROUND: GucSetting<bool> = GucSetting::<bool>::new(true);
+static REPAIR_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+static NOTIFY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
 static MAX_LANES: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 /// Makes the settings known to the server.
@@ -78,6 +82,39 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::empty(),
     );
+    define_background();
+}
+
+/// Of the background worker: a session's own values are of no use to it.
+fn define_background() {
+    GucRegistry::define_bool_guc(
+        c"minion.background",
+        c"Whether schedules, repair and notifications are seen to by a background worker.",
+        c"Needs minion in shared_preload_libraries. Off in the configuration, for all databases; or with ALTER DATABASE, for one.",
+        &BACKGROUND,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_int_guc(
+        c"minion.repair_interval",
+        c"How often the background worker does what repair() does, 0 for never.",
+        c"In short transactions, until there is nothing more to do. A database in which nothing happens is left in peace.",
+        &REPAIR_INTERVAL,
+        0,
+        i32::MAX / 1_000,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"minion.notify_interval",
+        c"How long the background worker waits at least from one NOTIFY to the next.",
+        c"The first job after a pause is told of at once, and the last one always.",
+        &NOTIFY_INTERVAL,
+        0,
+        60_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
+    );
 }
 
 /// The settings of the shared memory, which the server asks for when it starts.
@@ -97,6 +134,24 @@ pub fn define_shared() {
 /// `minion.max_lanes`.
 pub fn max_lanes() -> usize {
     MAX_LANES.get().max(0) as usize
+}
+
+/// `minion.background`.
+pub fn background() -> bool {
+    BACKGROUND.get()
+}
+
+/// `minion.repair_interval`; None for never.
+pub fn repair_interval() -> Option<Duration> {
+    match REPAIR_INTERVAL.get() {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds.unsigned_abs().into())),
+    }
+}
+
+/// `minion.notify_interval`.
+pub fn notify_interval() -> Duration {
+    Duration::from_millis(NOTIFY_INTERVAL.get().unsigned_abs().into())
 }
 
 /// `minion.notify`.
@@ -129,6 +184,16 @@ fn interval(setting: &GucSetting<i32>) -> Interval {
 /// `minion.missing_after`.
 pub fn missing_after() -> Interval {
     interval(&MISSING_AFTER)
+}
+
+/// The same as the machine counts time.
+pub fn missing_time() -> Duration {
+    Duration::from_secs(MISSING_AFTER.get().unsigned_abs().into())
+}
+
+/// `minion.remove_after`, as the machine counts time.
+pub fn remove_time() -> Duration {
+    Duration::from_secs(REMOVE_AFTER.get().unsigned_abs().into())
 }
 
 /// `minion.remove_after`.

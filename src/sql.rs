@@ -21,13 +21,19 @@ extension_sql_file!(
         upkeep::triggers::job_deleted,
         upkeep::triggers::jobs_truncated,
         upkeep::triggers::limits_changed,
+        upkeep::triggers::schedules_changed,
         lock::lock_written
     ]
 );
 extension_sql_file!(
     "../sql/readers.sql",
     name = "readers",
-    requires = ["tables", stats::counts::job_counts, stats::counts::queue_counts]
+    requires = [
+        "tables",
+        stats::counts::job_counts,
+        stats::counts::queue_counts,
+        background::shown::list_background_workers
+    ]
 );
 extension_sql_file!(
     "../sql/comments.sql",

@@ -78,7 +78,7 @@ macro_rules! blocked {
          ) IS NOT NULL)"
     };
 }
-pub(super) use blocked;
+pub(crate) use blocked;
 
 /// Whether `job`, which stands among the ready ones, can't run at $1.
 macro_rules! misplaced {
@@ -216,11 +216,16 @@ impl Lane {
         Ok(first_time(&rows))
     }
 
+    /// The same for those that are due after some time.
+    pub fn next_parked(&self, session: &Session, after: Timestamp) -> Result<Timestamp, Error> {
+        let params = params![self.queue.as_str(), self.task.as_str(), after];
+        Ok(first_time(&session.run(&NEXT_PARKED, params)?))
+    }
+
     /// When time may make a job of the lane runnable that is due or parked: the first of those is due that are not yet,
     /// or a job expires that may be a parent.
     pub fn next_by_time(&self, session: &Session, now: Timestamp) -> Result<Timestamp, Error> {
-        let params = params![self.queue.as_str(), self.task.as_str(), now];
-        let due = first_time(&session.run(&NEXT_PARKED, params)?);
+        let due = self.next_parked(session, now)?;
         Ok(due.min(first_time(&session.run(&NEXT_EXPIRY, params![now])?)))
     }
 

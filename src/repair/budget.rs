@@ -3,6 +3,7 @@
 use crate::server::time::{Timestamp, clock, statement_ends};
 use crate::settings;
 use std::cell::Cell;
+use std::time::Duration;
 
 /// As many rows as the statements' LIMIT, which is one more where [`super::walk::Cursor`] says so. So many, for
 /// each batch is a subtransaction, and a transaction with more than 64 slows down everybody's snapshots.
@@ -25,6 +26,11 @@ impl<'a> Budget<'a> {
         let half = statement_ends().map(|ends| now.0 + (ends.0 - now.0).max(0) / 2);
         let ends = [limit, half].into_iter().flatten().min();
         Self { ends: ends.map(Timestamp), spent }
+    }
+
+    /// So much, for a transaction that is to be short.
+    pub fn of(most: Duration, spent: &'a Cell<bool>) -> Self {
+        Self { ends: Some(Timestamp(clock().0 + most.as_micros() as i64)), spent }
     }
 
     /// Half of what is left, for what may not use up the rest.

@@ -13,6 +13,8 @@ pub type Step = fn(&Call, &Budget, &mut Did) -> Result<(), Error>;
 pub struct Call<'a> {
     pub session: &'a Session,
     pub now: Timestamp,
+    /// Nobody has called it.
+    pub by_itself: bool,
     pub has_done: Cell<bool>,
 }
 

@@ -10,7 +10,8 @@ mod anywhere;
 mod budget;
 mod call;
 mod ended;
-mod parked;
+pub mod next;
+pub mod parked;
 mod spare;
 mod waiting;
 mod walk;
@@ -31,6 +32,7 @@ use call::{Call, Did, Step};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::Cell;
+use std::time::Duration;
 
 /// One after the other; each but the last has half of the time that is left.
 const STEPS: [Step; 11] = [
@@ -65,6 +67,20 @@ fn recount_limits(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error
 /// What repair() does, and its row says.
 pub fn do_all() -> Result<Did, Error> {
     must_be_writable(c"minion.repair()");
+    do_steps(&STEPS, None)
+}
+
+/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer.
+pub fn do_some(most: Duration) -> Result<Did, Error> {
+    do_steps(&STEPS, Some(most))
+}
+
+/// The same, but only jobs are put where they belong that were due before their parents were done.
+pub fn place_blocked(most: Duration) -> Result<Did, Error> {
+    do_steps(&[parked::place_due], Some(most))
+}
+
+fn do_steps(steps: &[Step], most: Option<Duration>) -> Result<Did, Error> {
     Session::with(|session| {
         let mut did = Did::default();
         // Two of them would wait for each other's rows by way of parents and children.
@@ -74,9 +90,13 @@ pub fn do_all() -> Result<Did, Error> {
         lock_to_write(c"jobs");
         lock_to_write(c"workers");
         let spent = Cell::new(false);
-        let budget = Budget::of_call(&spent);
-        let call = Call { session, now: clock(), has_done: Cell::new(false) };
-        let (last, others) = STEPS.split_last().expect("there are steps");
+        let budget = match most {
+            None => Budget::of_call(&spent),
+            Some(most) => Budget::of(most, &spent),
+        };
+        let by_itself = most.is_some();
+        let call = Call { session, now: clock(), by_itself, has_done: Cell::new(false) };
+        let (last, others) = steps.split_last().expect("there are steps");
         without_waiting(|| {
             for step in others {
                 step(&call, &budget.half(), &mut did)?;

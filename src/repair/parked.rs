@@ -4,7 +4,7 @@ use super::anywhere::{self, InLane, by_turns};
 use super::budget::Budget;
 use super::call::{Call, Did};
 use super::walk::{Cursor, Found, walk};
-use crate::claim::lane::{parked, read_lane};
+use crate::claim::lane::{blocked, parked, read_lane};
 use crate::claim::parked::place;
 use crate::error::Error;
 use crate::server::session::Session;
@@ -53,27 +53,37 @@ pub fn all_due(session: &Session, now: Timestamp) -> Result<Vec<Lane>, Error> {
 }
 
 /// In the index's order, from where the last look ended: repair sees to all of them, and must not walk over
-/// what it has just moved again. $4 and $5 that place.
-static NEXT_DUE: Statement = Statement::new(
-    concat!(
-        "SELECT job.id, job.parked_until
-        FROM minion.jobs AS job
-        WHERE ",
-        parked!(),
-        " AND job.queue = $1 AND job.task = $2 AND job.parked_until <= $3
-          AND (job.parked_until, job.id) >= ($4, $5)
-        ORDER BY job.parked_until, job.id
-        LIMIT 10001"
-    ),
-    &[
-        pg_sys::TEXTOID,
-        pg_sys::TEXTOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INT8OID,
-    ],
-)
-.in_index_order();
+/// what it has just moved again. $1 the clock, $4 and $5 that place.
+macro_rules! next_due {
+    ($condition:expr) => {
+        Statement::new(
+            concat!(
+                "SELECT job.id, job.parked_until
+                FROM minion.jobs AS job
+                WHERE ",
+                parked!(),
+                " AND job.queue = $2 AND job.task = $3 AND job.parked_until <= $1
+                  AND (job.parked_until, job.id) >= ($4, $5)",
+                $condition,
+                " ORDER BY job.parked_until, job.id
+                LIMIT 10001"
+            ),
+            &[
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::INT8OID,
+            ],
+        )
+        .in_index_order()
+    };
+}
+
+static NEXT_DUE: Statement = next_due!("");
+
+/// What can run is left alone: claims free it, and one of them would pass over what is locked here.
+static NEXT_BLOCKED: Statement = next_due!(concat!(" AND ", blocked!()));
 
 /// The next ten thousand parked jobs after a place in the index, and whether their place hides them from claims for
 /// longer than their facts do. What triggers correct at once, and only where they don't fire is left to this.
@@ -130,6 +140,7 @@ fn place_unlocked(call: &Call, ids: Vec<i64>) -> Result<usize, Error> {
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
     let Call { session, now, .. } = *call;
+    let next_due = if call.by_itself { &NEXT_BLOCKED } else { &NEXT_DUE };
     let first = (Timestamp(i64::MIN), i64::MIN);
     let mut lanes = all_due(session, now)?.into_iter();
     let mut lane = lanes.next();
@@ -140,8 +151,8 @@ pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error>
         while let Some(Lane { queue, task }) = &lane
             && ids.len() < most
         {
-            let params = params![queue.as_str(), task.as_str(), now, from.0, from.1];
-            let rows = session.run_at_most(&NEXT_DUE, params, most + 1)?;
+            let params = params![now, queue.as_str(), task.as_str(), from.0, from.1];
+            let rows = session.run_at_most(next_due, params, most + 1)?;
             let found = cursor.next(&rows, most);
             if let Some(&id) = found.ids.last() {
                 let due = rows.get(rows.count() - 1, 2).expect("the index range excludes NULL");

@@ -34,6 +34,14 @@ static RAN: Statement = Statement::new(
     &[pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
 );
 
+static NEXT: Statement = Statement::new(
+    "SELECT pg_catalog.min(next_run) FILTER (WHERE next_run > $1),
+        pg_catalog.count(*) FILTER (WHERE next_run <= $1) > 0
+    FROM minion.schedules
+    WHERE NOT paused",
+    &[pg_sys::TIMESTAMPTZOID],
+);
+
 /// What became of a schedule that is due.
 enum Turn {
     Ran(i64),
@@ -53,8 +61,13 @@ fn dispatch_schedules() -> Result<
     TableIterator<'static, (name!(id, i64), name!(name, String), name!(job, i64))>,
     ErrorReport,
 > {
+    Ok(TableIterator::new(dispatch()?))
+}
+
+/// What [`dispatch_schedules`] does, and returns.
+pub fn dispatch() -> Result<Vec<(i64, String, i64)>, Error> {
     let rules = Rules::in_force()?;
-    let ran = Session::with(|session| {
+    Session::with(|session| {
         if !try_lock_dispatch() {
             return Ok(Vec::new());
         }
@@ -86,8 +99,16 @@ fn dispatch_schedules() -> Result<
             }
         }
         Ok(ran)
-    })?;
-    Ok(TableIterator::new(ran))
+    })
+}
+
+/// When the next one will be due, INFINITY for never, and whether any is due that is not dispatched.
+pub fn next_dispatch(now: Timestamp) -> Result<(Timestamp, bool), Error> {
+    Session::with(|session| {
+        let rows = session.run(&NEXT, params![now])?;
+        let next = rows.get(0, 1).unwrap_or(Timestamp::INFINITY);
+        Ok((next, rows.get(0, 2) == Some(true)))
+    })
 }
 
 fn run(

@@ -1,6 +1,6 @@
 //! Schedules: jobs that are enqueued again and again, as a cron expression in a time zone says.
 
-mod dispatch;
+pub mod dispatch;
 pub mod mend;
 mod pass_over;
 mod time;

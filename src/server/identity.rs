@@ -12,30 +12,49 @@ pub fn as_owner_of<T>(table: Relation, work: impl FnOnce() -> T) -> T {
 /// The same for what a function has to know or keep that its caller has no business with: who holds a
 /// unique key, and what limits say.
 pub fn as_owner_of_jobs<T>(work: impl FnOnce() -> T) -> T {
+    match owner_of_jobs() {
+        Some(owner) => as_user(owner, work),
+        None => work(),
+    }
+}
+
+/// The same until what is returned is dropped, after the transaction's end.
+pub fn as_owner_until_commit() -> Option<Restore> {
+    owner_of_jobs().map(become_user)
+}
+
+fn owner_of_jobs() -> Option<pg_sys::Oid> {
     // SAFETY: look-ups in the catalogue caches; the row is used before it is given back.
-    let owner = unsafe {
+    unsafe {
         let row = pg_sys::SearchSysCache1(
             pg_sys::SysCacheIdentifier::RELOID as i32,
             pg_sys::Datum::from(oid_of(c"jobs")),
         );
         if row.is_null() {
-            return work();
+            return None;
         }
         let owner = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_class>(row)).relowner;
         pg_sys::ReleaseSysCache(row);
-        owner
-    };
-    as_user(owner, work)
+        Some(owner)
+    }
+}
+
+/// Puts back whose rights there were, when it is dropped.
+pub struct Restore(pg_sys::Oid, i32);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        // SAFETY: puts back what was there.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) }
+    }
 }
 
 fn as_user<T>(user: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
-    struct Restore(pg_sys::Oid, i32);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            // SAFETY: puts back what was there.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) }
-        }
-    }
+    let _caller = become_user(user);
+    work()
+}
+
+fn become_user(user: pg_sys::Oid) -> Restore {
     let mut caller = Restore(pg_sys::InvalidOid, 0);
     // SAFETY: the identity is restored when `caller` is dropped, and by the server itself should the
     // transaction end first.
@@ -47,7 +66,7 @@ fn as_user<T>(user: pg_sys::Oid, work: impl FnOnce() -> T) -> T {
             caller.1 | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS) as i32,
         );
     }
-    work()
+    caller
 }
 
 /// Whether the caller may read all statistics.

@@ -5,12 +5,15 @@
 //! `sizes` see to; `rows` is what it gives, `value` what passes through untouched, `types` what keeps both to what
 //! they are in SQL. `probe` looks without a statement, and `row` is a row of `minion.jobs` there and in a `trigger`.
 //! `guard`, `attempt` and `identity` are around work: what of it is undone, what it keeps locked, whose rights it has.
-//! `advisory` and `relation` lock; `invalidation` tells when what a backend keeps in mind has changed, and `users` what
+//! `bgworker` is the life of a process that serves no client, `by_itself` its transactions, and `utility` the commands that it is
+//! to make room for. `advisory` and `relation` lock; `invalidation` tells when what a backend keeps in mind has changed, and `users` what
 //! others have put on the table. `transaction`, `process`, `database` and `call` are where we are; `latch` sleeps.
 
 pub mod advisory;
 pub mod attempt;
 pub mod backtrace;
+pub mod bgworker;
+pub mod by_itself;
 pub mod call;
 pub mod chance;
 pub mod client;
@@ -38,6 +41,7 @@ pub mod transaction;
 pub mod trigger;
 pub mod types;
 pub mod users;
+pub mod utility;
 pub mod value;
 mod version;
 pub mod zone;

@@ -46,6 +46,13 @@ pub fn oid_of(relation: &CStr) -> pg_sys::Oid {
     }
 }
 
+/// Whether the extension is there, and its tables.
+pub fn is_installed() -> bool {
+    // SAFETY: a look at the catalogue; true: no error is raised.
+    let extension = unsafe { pg_sys::get_extension_oid(c"minion".as_ptr(), true) };
+    extension != pg_sys::InvalidOid && oid_of(c"jobs") != pg_sys::InvalidOid
+}
+
 /// Locks a table of ours against REINDEX and the like, as a statement that writes does, to be called before
 /// the first look at it: who looks first and writes later waits for a REINDEX that waits for him. Of several, in the
 /// order jobs, locks, workers, schedules, as a reset, an upgrade and stats() take them: who does it the other way

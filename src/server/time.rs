@@ -3,6 +3,7 @@
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::c_int;
+use std::time::Duration;
 
 /// The clock, as PostgreSQL counts it. `now()` would stand still inside a transaction.
 pub fn clock() -> Timestamp {
@@ -40,6 +41,16 @@ impl Timestamp {
     pub const INFINITY: Timestamp = Timestamp(i64::MAX);
     /// PostgreSQL's '-infinity'.
     pub const BEFORE_ALL: Timestamp = Timestamp(i64::MIN);
+
+    /// So much later.
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long it is until then: nothing if that has passed.
+    pub fn since(self, now: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(now.0)).unwrap_or(0))
+    }
 
     /// For the caller of a function.
     pub fn shown(self) -> TimestampWithTimeZone {

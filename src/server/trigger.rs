@@ -14,6 +14,7 @@ pub enum Event {
     AfterDelete,
     AfterTruncate,
     OfLimits,
+    OfSchedules,
     /// A row of a lock is inserted or changed.
     OfLocks,
 }
@@ -33,7 +34,7 @@ impl Event {
             Self::AfterUpdate => timing == after_row && operation == TRIGGER_EVENT_UPDATE,
             Self::AfterDelete => timing == after_row && operation == TRIGGER_EVENT_DELETE,
             Self::AfterTruncate => operation == TRIGGER_EVENT_TRUNCATE,
-            Self::OfLimits => timing == TRIGGER_EVENT_AFTER,
+            Self::OfLimits | Self::OfSchedules => timing == TRIGGER_EVENT_AFTER,
             Self::OfLocks => {
                 timing == after_row
                     && matches!(operation, TRIGGER_EVENT_INSERT | TRIGGER_EVENT_UPDATE)
@@ -44,6 +45,7 @@ impl Event {
     fn tables(self) -> &'static [&'static CStr] {
         match self {
             Self::OfLimits => &[c"limit_rules", c"paused_queues"],
+            Self::OfSchedules => &[c"schedules"],
             Self::OfLocks => &[c"locks"],
             _ => &[c"jobs"],
         }

@@ -3,19 +3,19 @@
 //! The jobs of a transaction lower the bounds of their lanes when it has committed, and wake those who wait for them.
 
 use super::adding::find_or_add;
-use super::databases::{self, task};
+use super::afterwards::{forget_all, lower, tell_background, wake, wake_for_undone};
+use super::databases;
 use super::lane::Position;
 use super::lanes::Lanes;
-use super::memory::Mode;
-use super::notes::{NOTES, Note, Noted, Notes};
+use super::notes::{NOTES, Note, Noted};
 use super::slot::Slot;
-use super::slots::{SLOTS, Slots};
+use super::slots::SLOTS;
 use super::tally::Counts;
 use super::{bounds, changes, waiters};
 use crate::server::database;
 use crate::server::guard::is_in_guard;
 use crate::server::notify::notify_now;
-use crate::server::time::{Timestamp, clock};
+use crate::server::time::Timestamp;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -131,6 +131,32 @@ pub fn asks(tasks: u32) {
     }
 }
 
+/// There are other databases, or other processes may be connected to them.
+pub fn databases_changed() {
+    if is_heard() {
+        register();
+        NOTES.with_borrow_mut(|notes| notes.databases = true);
+    }
+}
+
+/// The settings that processes in a database begin with have changed; None: in all of them.
+pub fn settings_changed(database: Option<u32>) {
+    if is_heard() {
+        register();
+        NOTES.with_borrow_mut(|notes| {
+            let same = notes.restart.is_none() || notes.restart == database;
+            notes.restart = Some(database.filter(|_| same).unwrap_or(0));
+        });
+    }
+}
+
+/// A command of this transaction needs a database to itself: its worker leaves, and comes back when the transaction is
+/// over. Says who it is.
+pub fn make_room(database: u32) -> Option<i32> {
+    register();
+    databases::make_room(database)
+}
+
 fn note(relation: pg_sys::Oid, queue: &str, task: &str, change: impl Fn(&mut Note)) {
     let Some(slots) = SLOTS.get() else { return };
     let Pinned::NoSlot = pinned(relation, queue, task, change) else { return };
@@ -225,6 +251,9 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             }
             tell_background(&notes);
         }
+        if event != XACT_EVENT_PREPARE {
+            databases::give_room_back();
+        }
         notes.clear();
     });
 }
@@ -232,51 +261,12 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
 /// Where no background worker lives to tell listeners, the transaction does it itself, and takes its turn for that among
 /// all of the cluster. It may fail.
 fn before_commit() {
-    let alone =
-        |notes: &Notes| notes.notify && databases::own().is_none_or(|own| !own.worker.is_there());
-    if NOTES.with_borrow(alone) {
+    if NOTES.with_borrow(|notes| notes.notify) && !databases::has_worker() {
         NOTES.with_borrow_mut(|notes| notes.notify = false);
         notify_now();
     }
 }
 
-/// Leaves to the background what it is there for.
-fn tell_background(notes: &Notes) {
-    let Some(own) = databases::own() else { return };
-    let tasks = notes.tasks
-        | if notes.notify { task::NOTIFY } else { 0 }
-        | if notes.any() { task::TRAFFIC } else { 0 };
-    if tasks > 0 {
-        own.ask(tasks);
-    }
-    let dues = notes.all().iter().map(|note| note.due);
-    own.ask_for(dues.fold(notes.at, Timestamp::min));
-}
-
-/// Wakes those who wait for what one lane has got.
-fn wake(note: &Note, slot: &Slot) {
-    let is_due = note.due <= clock();
-    if note.jobs > 0 || is_due {
-        waiters::wake_for_jobs(note.slot, slot, note.jobs.max(1), waiters::ANY);
-    }
-    if !is_due && note.due < Timestamp::INFINITY {
-        waiters::wake_keeper(note.slot, slot, note.due);
-    }
-    if note.untracked_lane {
-        waiters::wake_for_queue(slot);
-    }
-    if note.freed_places > 0 {
-        waiters::wake_for_place(note.slot, slot, note.freed_places, waiters::ANY);
-    }
-}
-
-/// Claims that are undone leave jobs to whoever waits, and places under their limits.
-fn wake_for_undone(at: u32, slot: &Slot, jobs: u32) {
-    waiters::wake_for_jobs(at, slot, jobs, waiters::ANY);
-    waiters::wake_for_place(at, slot, jobs, waiters::ANY);
-}
-
-/// Can't fail, as above.
 extern "C-unwind" fn at_end_of_sub(
     event: pg_sys::SubXactEvent::Type,
     own: pg_sys::SubTransactionId,
@@ -299,26 +289,5 @@ extern "C-unwind" fn at_end_of_sub(
             });
         }
         _ => {}
-    }
-}
-
-fn lower(slots: &Slots, slot: &Slot, note: &Note) {
-    let version = slots.next_version();
-    slot.lower(version, note.ready, note.due);
-    if note.untracked_lane {
-        slot.forget_lanes(version);
-    }
-}
-
-/// Drops every bound of this database.
-fn forget_all(slots: &Slots, prepared: bool) {
-    let version = slots.next_version();
-    let database = database::own();
-    let _held = slots.hold(Mode::Shared);
-    for (_, slot) in slots.in_use().filter(|(_, slot)| slot.table().database == database) {
-        slot.reset(version);
-        if prepared {
-            slot.doubt();
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::memory::{Content, LwLocks, Many, Part, Rest, Spin, Zeroes, bytes};
 use super::process::Process;
+use super::report::Report;
 use crate::server::database;
 use crate::server::time::{Timestamp, clock};
 use std::cell::Cell;
@@ -20,8 +21,8 @@ const MOST: usize = 1_024;
 pub mod task {
     /// Listeners are to hear of a job.
     pub const NOTIFY: u32 = 1;
-    /// Something is to be done earlier than the worker knows.
-    pub const TIME: u32 = 1 << 1;
+    /// A job comes due earlier than the worker knows.
+    pub const DUE: u32 = 1 << 1;
     /// Sessions have ended that workers were attached to.
     pub const ENDED: u32 = 1 << 2;
     /// The extension may have been created, updated or dropped.
@@ -80,10 +81,37 @@ pub struct Database {
     /// Until when its worker has nothing to do, as far as anybody knows; without one, when the launcher starts it.
     until: AtomicI64,
     /// How many commands need to have the database to themselves.
-    pub left: AtomicU32,
+    alone: AtomicU32,
+    known: AtomicU32,
+    /// The worker has left as it should, and not because of an error.
+    pub orderly: AtomicBool,
+    /// When the last repair was done, 0 for never; when there will be something for the next one, unless something happens; and
+    /// whether something has.
+    pub repaired: AtomicI64,
+    pub repair_at: AtomicI64,
+    pub touched: AtomicBool,
+    /// Until when listeners have been told of what has come due, 0 for never.
+    pub told_until: AtomicI64,
+    /// Whether shared memory has been told of the lanes that have delayed jobs.
+    pub has_lanes: AtomicBool,
+    pub report: Spin<Report>,
 }
 
-// SAFETY: it is made of atomics, which are zero at first.
+/// What is known of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Known {
+    /// Nobody has looked yet.
+    Nothing,
+    HasExtension,
+    HasNot,
+    /// It does not want a worker.
+    SwitchedOff,
+    /// It is a template, or nobody may be connected to it.
+    Closed,
+}
+
+// SAFETY: it is made of atomics, and of a report behind a lock, all of which may be zero.
 unsafe impl Zeroes for Database {}
 
 impl Databases {
@@ -98,6 +126,21 @@ impl Databases {
 
     pub fn find(&self, oid: u32) -> Option<&Database> {
         self.all.iter().find(|one| one.oid.load(SeqCst) == oid)
+    }
+
+    /// The database was dropped.
+    pub fn forget(&self, database: &Database) {
+        self.adding.with(|()| {
+            if !database.worker.is_there() && !database.is_left() {
+                database.oid.store(0, SeqCst);
+            }
+        });
+    }
+
+    /// Has the launcher look which databases there are.
+    pub fn look(&self) {
+        self.look.store(true, SeqCst);
+        self.launcher.wake();
     }
 
     /// None if there is no room for it.
@@ -126,14 +169,30 @@ pub fn own() -> Option<&'static Database> {
     })
 }
 
+/// Whether a worker lives in this session's database, which sees to what sessions need not do then.
+pub fn has_worker() -> bool {
+    own().is_some_and(|own| own.worker.is_there())
+}
+
 impl Database {
     /// The entry of a database of which nothing is known.
     fn begin_with(&self, oid: u32) {
         self.asked.store(0, SeqCst);
         self.begun.store(0, SeqCst);
         self.wanted.store(false, SeqCst);
+        self.orderly.store(false, SeqCst);
+        self.begin_anew();
         self.set_until(Timestamp::INFINITY);
+        self.set_known(Known::Nothing);
+        self.report.with(|report| *report = Report::default());
         self.oid.store(oid, SeqCst);
+    }
+
+    /// What was known of the extension's tables is so no more: there are others, maybe.
+    pub fn begin_anew(&self) {
+        self.repaired.store(0, SeqCst);
+        self.told_until.store(0, SeqCst);
+        self.has_lanes.store(false, SeqCst);
     }
 
     pub fn oid(&self) -> u32 {
@@ -148,19 +207,38 @@ impl Database {
             if !is_here && tasks != task::TRAFFIC {
                 self.worker.wake();
             }
-        } else if !self.wanted.load(SeqCst)
-            && !self.wanted.swap(true, SeqCst)
-            && let Some(databases) = DATABASES.get()
-        {
-            databases.launcher.wake();
+        } else {
+            // A database that was found to have no extension is wanted no worker in before this.
+            let looks = tasks & task::LOOK != 0;
+            let is_wanted = self.wanted.load(SeqCst) || self.wanted.swap(true, SeqCst);
+            if (looks || !is_wanted)
+                && let Some(databases) = DATABASES.get()
+            {
+                databases.launcher.wake();
+            }
         }
     }
 
     /// Something is to be done at a time.
     pub fn ask_for(&self, at: Timestamp) {
         if at.0 < self.until.load(SeqCst) {
-            self.ask(task::TIME);
+            self.ask(task::DUE);
         }
+    }
+
+    pub fn known(&self) -> Known {
+        let is = self.known.load(SeqCst);
+        let all = [Known::HasExtension, Known::HasNot, Known::SwitchedOff, Known::Closed];
+        all.into_iter().find(|one| *one as u32 == is).unwrap_or(Known::Nothing)
+    }
+
+    pub fn set_known(&self, known: Known) {
+        self.known.store(known as u32, SeqCst);
+    }
+
+    /// Whether a command needs the database to itself.
+    pub fn is_left(&self) -> bool {
+        self.alone.load(SeqCst) > 0
     }
 
     pub fn until(&self) -> Timestamp {
@@ -187,9 +265,63 @@ impl Database {
         self.begun.fetch_and(!tasks, SeqCst);
     }
 
-    /// What was begun with is to be done anew.
-    pub fn resume(&self) -> u32 {
+    /// The worker is no more. What it has begun with is to be done anew, by another one. Can't fail.
+    pub fn end(&self) {
+        self.worker.end();
         let begun = self.begun.swap(0, SeqCst);
-        self.asked.fetch_or(begun, SeqCst)
+        let asked = self.asked.fetch_or(begun, SeqCst) | begun;
+        if asked > 0 && self.known() != Known::HasNot {
+            self.wanted.store(true, SeqCst);
+        }
+    }
+}
+
+/// There are other databases, or others may be connected to.
+pub fn changed() {
+    if let Some(databases) = DATABASES.get() {
+        databases.look();
+    }
+}
+
+/// The settings of a database have changed, or, for 0, of all: a worker reads them when it begins.
+pub fn restart(oid: u32) {
+    let Some(databases) = DATABASES.get() else { return };
+    for one in databases.all().filter(|one| oid == 0 || one.oid() == oid) {
+        if one.worker.is_there() {
+            one.ask(task::RESTART);
+        } else {
+            databases.look();
+        }
+    }
+}
+
+/// More databases than this, and a transaction makes no room in the others.
+const MOST_ALONE: usize = 8;
+
+thread_local! {
+    /// The databases that this transaction needs to itself.
+    static ALONE: Cell<[Option<&'static Database>; MOST_ALONE]> = const { Cell::new([None; MOST_ALONE]) };
+}
+
+/// No worker is to be in a database until [`give_room_back`]. The pid of the one that is.
+pub fn make_room(oid: u32) -> Option<i32> {
+    let database = DATABASES.get()?.find_or_add(oid)?;
+    let mut alone = ALONE.get();
+    let free = alone.iter_mut().find(|one| one.is_none())?;
+    *free = Some(database);
+    ALONE.set(alone);
+    database.alone.fetch_add(1, SeqCst);
+    let pid = database.worker.pid();
+    database.worker.wake();
+    (pid != 0).then_some(pid)
+}
+
+/// The transaction is over. Can't fail.
+pub fn give_room_back() {
+    for database in ALONE.replace([None; MOST_ALONE]).into_iter().flatten() {
+        database.alone.fetch_sub(1, SeqCst);
+        if let Some(databases) = DATABASES.get() {
+            databases.launcher.wake();
+        }
     }
 }

@@ -11,11 +11,12 @@
 //!   until then looks from its own jobs on itself.
 
 use super::adding::find_or_add;
+use super::databases::{self, task};
 use super::lane::{Lane, Position};
 use super::lanes::Lanes;
 use super::memory::Mode;
 use super::notes;
-use super::slot::{LaneState, VERIFY_MICROS, Vain};
+use super::slot::{LaneState, Slot, VERIFY_MICROS, Vain};
 use super::waiters::{ANY, wake_for_jobs};
 use crate::server::time::{Timestamp, clock};
 use crate::server::transaction::{has_changed_anything, snapshot_is_fixed};
@@ -190,6 +191,10 @@ impl Heads {
                     state.vain = vain;
                 }
             });
+            // Somebody is to make them wait for their parents, so that nobody looks at them meanwhile.
+            if let Some(own) = databases::own() {
+                own.ask(task::BLOCKED);
+            }
         }
     }
 
@@ -237,10 +242,32 @@ impl Heads {
     }
 
     /// The lanes of this table in which a parked job may be due.
-    pub fn due_lanes(&self, now: Timestamp) -> Vec<Lane> {
+    pub fn due_lanes(&self, now: Timestamp) -> Vec<(Lane, Reading)> {
         let _held = self.lanes.slots.hold(Mode::Shared);
-        let due = self.lanes.all().filter(|(at, _)| self.read(*at, now).due <= now);
-        due.map(|(_, slot)| slot.lane()).collect()
+        let all = self.lanes.all().map(|(at, slot)| (slot, self.read(at, now)));
+        all.filter(|(_, reading)| reading.due <= now)
+            .map(|(slot, reading)| (slot.lane(), reading))
+            .collect()
+    }
+
+    /// When the first parked job is due of the lanes in which none is.
+    pub fn next_due(&self, now: Timestamp) -> Timestamp {
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let all = self.lanes.all().map(|(at, _)| self.read(at, now).due);
+        all.filter(|due| *due > now).min().unwrap_or(Timestamp::INFINITY)
+    }
+
+    /// Keeps track of a lane from now on, if there is room.
+    pub fn track(&self, lane: &Lane) {
+        find_or_add(self.lanes, &lane.queue, &lane.task, |_| {});
+    }
+
+    /// The queues of this table.
+    pub fn queues(&self) -> Vec<String> {
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let own = |slot: &&Slot| slot.is_of_queue() && slot.table() == self.lanes.table;
+        let slots = self.lanes.slots.in_use().map(|(_, slot)| slot);
+        slots.filter(own).map(|slot| slot.lane().queue).collect()
     }
 
     /// Whether a claim in some lanes has something to look at that nobody has seen to be in vain: jobs that have
@@ -254,8 +281,9 @@ impl Heads {
         since: u64,
     ) -> bool {
         let ended = self.ended();
+        let verifies = !databases::has_worker();
         let needs = |state: &mut LaneState| {
-            state.verify_at <= now
+            (verifies && state.verify_at <= now)
                 || (state.due <= now && !state.is_vain(now, ended))
                 || (state.bound < Position::END && state.version > since)
         };
@@ -264,7 +292,9 @@ impl Heads {
         let known = self.lanes.for_each_of(queues, tasks, |_, slot| any |= slot.state(needs));
         let verify = |queue: &String| {
             let at = self.lanes.find(queue, "");
-            at.is_some_and(|at| self.lanes.slot(at).state(|state| state.verify_at <= now))
+            at.is_some_and(|at| {
+                self.lanes.slot(at).state(|state| verifies && state.verify_at <= now)
+            })
         };
         any || !known || queues.iter().any(verify)
     }

@@ -9,6 +9,7 @@
 //! `start` has all of it made.
 
 mod adding;
+mod afterwards;
 mod bound;
 pub mod bounds;
 mod changes;
@@ -23,6 +24,7 @@ mod memory;
 mod names;
 mod notes;
 mod process;
+pub mod report;
 pub mod shown;
 mod slot;
 mod slots;

@@ -48,6 +48,10 @@ pub struct Notes {
     /// What the background is to do, and when something is to be done at the latest.
     pub tasks: u32,
     pub at: Timestamp,
+    /// There may be other databases than before.
+    pub databases: bool,
+    /// The database in which processes are to begin anew; 0: in all of them.
+    pub restart: Option<u32>,
 }
 
 thread_local! {
@@ -65,6 +69,8 @@ thread_local! {
             notify: false,
             tasks: 0,
             at: Timestamp::INFINITY,
+            databases: false,
+            restart: None,
         })
     };
 }
@@ -139,6 +145,8 @@ impl Notes {
         self.notify = false;
         self.tasks = 0;
         self.at = Timestamp::INFINITY;
+        self.databases = false;
+        self.restart = None;
     }
 
     /// Whether there is anything but what the background is told.

@@ -1,5 +1,6 @@
 //! A process that others wake.
 
+use crate::server::process;
 use pgrx::pg_sys;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
 
@@ -32,6 +33,10 @@ impl Process {
 
     pub fn is_there(&self) -> bool {
         self.pid() != 0
+    }
+
+    pub fn is_own(&self) -> bool {
+        self.pid() == process::own()
     }
 
     pub fn wake(&self) {

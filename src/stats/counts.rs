@@ -315,7 +315,7 @@ fn passed(session: &Session, heads: Heads, now: Timestamp) -> Result<Vec<(String
         let count = |column| rows.get(row, column).expect("a count is never NULL");
         passed.push((queue, Passed { expired: count(2), not_delayed: count(3) }));
     }
-    for lane in heads.due_lanes(now) {
+    for (lane, _) in heads.due_lanes(now) {
         let params = params![lane.queue.as_str(), lane.task.as_str(), now];
         let not_delayed = session.run(&DUE, params)?.get(0, 1).expect("a count is never NULL");
         passed.push((lane.queue, Passed { expired: 0, not_delayed }));

@@ -1,4 +1,4 @@
-//! The triggers of `minion.jobs` and of what is limited: they hand the rows on.
+//! The triggers of `minion.jobs`, which hand the rows on, and of what is limited and what is scheduled.
 //!
 //! They have no WHEN clauses and there is no BEFORE UPDATE one, on purpose: the server parses a WHEN clause for every
 //! statement and locks a row once more for a BEFORE UPDATE, and both cost far more than asking the row in
@@ -10,6 +10,7 @@ use crate::server::relation::Relation;
 use crate::server::row::{Column, Row};
 use crate::server::trigger::{Event, answer};
 use crate::shared::commit;
+use crate::shared::databases::task;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{AllocatedByPostgres, AllocatedByRust, WhoAllocated};
@@ -79,6 +80,17 @@ fn jobs_truncated<'a>(
 ) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, ErrorReport> {
     answer(trigger, Event::AfterTruncate, || {
         written::emptied(Relation::of(trigger))?;
+        Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
+    })
+}
+
+/// Tells the background worker that schedules have changed.
+#[pg_trigger]
+fn schedules_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, ErrorReport> {
+    answer(trigger, Event::OfSchedules, || {
+        commit::asks(task::SCHEDULES);
         Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
     })
 }

@@ -1,0 +1,69 @@
+//! Those who LISTEN: of a burst of jobs they hear the first at once, and of the others once they are all there.
+
+use super::turn::Turn;
+use crate::claim::coming;
+use crate::error::Failure;
+use crate::repair::parked::all_due;
+use crate::server::bgworker;
+use crate::server::by_itself::{transaction, transaction_as_owner};
+use crate::server::notify::notify_now;
+use crate::server::session::Session;
+use crate::server::time::{Timestamp, clock};
+use crate::settings;
+use crate::shared::databases::{Database, task};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// Whoever waits for a synchronous standby keeps the lock that each NOTIFY takes: this is how long it is waited for.
+const PATIENCE_MS: &std::ffi::CStr = c"20";
+
+/// Where so much of the time goes into looking for what has come due, that is seldom enough.
+const PART: u32 = 20;
+
+/// Tells them.
+pub fn tell(_: &Database) -> Result<Turn, Failure> {
+    bgworker::set(c"lock_timeout", PATIENCE_MS);
+    let told = transaction(c"minion: tells listeners", || {
+        notify_now();
+        Ok(())
+    });
+    bgworker::set(c"lock_timeout", bgworker::LOCK_TIMEOUT);
+    told?;
+    Ok(Turn::never().not_before(clock().after(settings::notify_interval())))
+}
+
+/// Has them told of jobs that have come due, and says when the next ones will.
+pub fn hear_of_due(database: &Database) -> Result<Turn, Failure> {
+    let begin = Instant::now();
+    let now = clock();
+    let told = match database.told_until.load(SeqCst) {
+        0 => now,
+        told => Timestamp(told),
+    };
+    let (any, next) = transaction_as_owner(c"minion: looks for what has come due", || {
+        Session::with(|session| {
+            if !database.has_lanes.load(SeqCst) {
+                coming::track(&all_due(session, Timestamp::INFINITY)?);
+            }
+            coming::come_due(session, told, now)
+        })
+    })?;
+    database.has_lanes.store(true, SeqCst);
+    database.told_until.store(now.0, SeqCst);
+    if any && settings::notify() {
+        database.ask(task::NOTIFY);
+    }
+    Ok(Turn::at(next).not_before(clock().after(begin.elapsed() * PART)))
+}
+
+/// How long a look for what is to be verified may take.
+const LOOK: Duration = Duration::from_millis(20);
+const EACH: Duration = Duration::from_secs(1);
+
+/// Sees whether shared memory is right: jobs may have come without a word.
+pub fn verify(_: &Database) -> Result<Turn, Failure> {
+    transaction_as_owner(c"minion: verifies heads", || {
+        Session::with(|session| coming::verify(session, LOOK))
+    })?;
+    Ok(Turn::at(clock().after(EACH)))
+}
