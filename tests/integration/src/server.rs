@@ -183,6 +183,17 @@ impl Server {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// What workers and the launcher have complained of.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let of_background = log.lines().filter(|line| line.contains("] minion "));
+        let complaints = of_background
+            .filter(|line| KINDS.iter().any(|kind| line.contains(kind)))
+            // Told to by the server, or by a test.
+            .filter(|line| !line.contains("due to administrator command"));
+        complaints.map(str::to_owned).collect()
+    }
+
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
         config
@@ -231,6 +242,7 @@ impl Drop for Server {
 }
 
 const PRELOAD: &str = "shared_preload_libraries = 'minion'";
+const KINDS: [&str; 4] = ["WARNING:", "ERROR:", "FATAL:", "PANIC:"];
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 fn preloads() -> bool {
