@@ -15,34 +15,30 @@ struct Duty {
     name: &'static str,
     /// By which bits it is asked for.
     tasks: u32,
-    run: fn(&Database) -> Result<Turn, Failure>,
+    run: Run,
     /// Whether it is worth a process of its own when its time comes.
     starts: bool,
+    /// Whether its time may come earlier because of what somebody commits, who then asks for [`task::DUE`].
+    timed: bool,
 }
+
+impl Duty {
+    /// One that is there for what people ask for.
+    const fn asked(name: &'static str, tasks: u32, run: Run) -> Self {
+        Self { name, tasks, run, starts: true, timed: false }
+    }
+}
+
+type Run = fn(&Database) -> Result<Turn, Failure>;
 
 /// Those first that take no time and that somebody waits for.
 const DUTIES: [Duty; 6] = [
-    Duty {
-        name: "looks for what has come due",
-        tasks: task::DUE,
-        run: listeners::hear_of_due,
-        starts: true,
-    },
-    Duty { name: "tells listeners", tasks: task::NOTIFY, run: listeners::tell, starts: true },
-    Duty {
-        name: "dispatches schedules",
-        tasks: task::SCHEDULES,
-        run: upkeep::dispatch_schedules,
-        starts: true,
-    },
-    Duty {
-        name: "places blocked jobs",
-        tasks: task::BLOCKED,
-        run: upkeep::place_blocked,
-        starts: true,
-    },
-    Duty { name: "verifies heads", tasks: 0, run: listeners::verify, starts: false },
-    Duty { name: "repairs", tasks: 0, run: upkeep::repair, starts: true },
+    Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
+    Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
+    Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
+    Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
+    Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },
+    Duty::asked("repairs", 0, upkeep::repair),
 ];
 
 /// How long one is left alone that has failed, and at last; and one that others were in the way of.
@@ -84,11 +80,16 @@ impl Duties {
             self.see_to_all();
         }
         self.before = now;
-        // Whoever commits something for a time that is not known yet says so from here on.
-        let looks = &self.states[0];
-        if database.is_asked(DUTIES[0].tasks) || looks.turn.at <= now {
-            database.set_until(Timestamp::INFINITY);
+        // Whoever commits something for a time that is not known yet says so from here on, and what has been said is
+        // in what is looked at now.
+        let asked = database.begin(task::DUE);
+        if asked > 0 || self.due() <= now {
+            database.set_due(Timestamp::INFINITY);
+            for (_, state) in self.timed() {
+                state.turn.at = Timestamp::BEFORE_ALL;
+            }
         }
+        database.done(asked);
         let mut any = false;
         for (duty, state) in DUTIES.iter().zip(&mut self.states) {
             if is_to_leave() {
@@ -101,7 +102,17 @@ impl Duties {
                 run(database, duty, state);
             }
         }
+        database.set_due(self.due());
         any
+    }
+
+    fn timed(&mut self) -> impl Iterator<Item = (&Duty, &mut State)> {
+        DUTIES.iter().zip(&mut self.states).filter(|(duty, _)| duty.timed)
+    }
+
+    /// When the first of those has its turn that are timed.
+    fn due(&mut self) -> Timestamp {
+        self.timed().map(|(_, state)| state.turn.at).min().unwrap_or(Timestamp::INFINITY)
     }
 
     /// When one has its turn, by itself or because it is asked for. `starts`: only those that a process is started for.
