@@ -128,10 +128,11 @@ impl Duties {
 
 fn run(database: &Database, duty: &Duty, state: &mut State) {
     show(database, Activity::Does(duty.name));
-    let begun = database.begin(duty.tasks);
+    database.begin(duty.tasks);
     match (duty.run)(database) {
         Ok(turn) => {
-            database.done(begun);
+            // Also what an earlier try has begun with.
+            database.done(duty.tasks);
             *state = State { turn, pause: Duration::ZERO, failure: None };
         }
         // What was asked for is asked for again when this process ends, if it does.

@@ -78,7 +78,7 @@ fn live(database: &'static Database) {
             leave(database);
         }
         // What was said meanwhile: whatever waits for a lock eats the latch.
-        if left.is_zero() || is_to_leave(database) || database.is_asked(task::LOOK) {
+        if left.is_zero() || is_to_leave(database) || database.is_asked(task::LOOK | task::DUE) {
             continue;
         }
         let most = if busy_at.is_some() { idle } else { Duration::MAX };
