@@ -124,7 +124,12 @@ impl Launcher {
                     one.set_known(Known::Nothing);
                 }
                 Some(true) => {}
-                Some(false) => one.set_known(Known::Closed),
+                Some(false) => {
+                    one.set_known(Known::Closed);
+                    if one.worker.is_there() {
+                        one.ask(task::RESTART);
+                    }
+                }
                 None => {
                     self.known.remove(&one.oid());
                     self.databases.forget(one);
