@@ -71,6 +71,8 @@ pub enum Error {
     NullElement { argument: &'static str },
     /// A worker id that no row of `minion.workers` has.
     NotRegistered { worker: i64 },
+    /// A worker that can't be tied to its session, as too many others are.
+    TooManyAttached { worker: i64 },
     /// A worker id that no call of `register_worker` ever returned.
     NeverIssued { worker: i64 },
     /// A value outside of what its argument takes.
@@ -139,6 +141,7 @@ impl Error {
         match self {
             Self::Null { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NotRegistered { .. } | Self::NoJob { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Self::TooManyAttached { .. } => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Self::NullInColumn { .. } => ERRCODE_NOT_NULL_VIOLATION,
             Self::NoSuchTrigger => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Self::NeverIssued { .. }
@@ -164,6 +167,9 @@ impl Error {
             Self::Null { argument } => format!("{argument} may not be NULL"),
             Self::NullElement { argument } => format!("{argument} may not contain NULL"),
             Self::NotRegistered { worker } => format!("worker {worker} is not registered"),
+            Self::TooManyAttached { worker } => {
+                format!("worker {worker} cannot be attached: too many are")
+            }
             Self::NeverIssued { worker } => format!("worker id {worker} was never issued"),
             Self::Value { argument, value, must, .. }
             | Self::Constraint { argument, value, must, .. } => {
@@ -225,6 +231,10 @@ impl Error {
             Self::NotRegistered { .. } => {
                 "Call minion.register_worker() and use the id that it returns; with id => it \
                  registers a removed worker again."
+            }
+            Self::TooManyAttached { .. } => {
+                "Register it without attached, have the sessions unregister workers that are gone, or raise \
+                 max_connections: there is room for twice as many workers, and 1024."
             }
             Self::NeverIssued { .. } => "Call minion.register_worker() without an id to get one.",
             Self::Value { hint, .. } | Self::Constraint { hint, .. } => hint,

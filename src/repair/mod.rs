@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod anywhere;
+mod attached;
 mod budget;
 mod call;
 mod ended;
@@ -33,10 +34,11 @@ use pgrx::prelude::*;
 use std::cell::Cell;
 
 /// One after the other; each but the last has half of the time that is left.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     // Before any that touches a job, as dispatch_schedules does.
     mend_schedules,
     workers::mend_ahead,
+    attached::remove,
     workers::remove_silent,
     abandoned::fail,
     parked::place_due,
@@ -64,32 +66,47 @@ fn recount_limits(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error
 
 /// What repair() does, and its row says.
 pub fn do_all() -> Result<Did, Error> {
+    let (last, others) = STEPS.split_last().expect("there are steps");
+    let did = do_alone(|call, budget, did| {
+        for step in others {
+            step(call, &budget.half(), did)?;
+        }
+        last(call, budget, did)
+    })?;
+    Ok(did.unwrap_or_default())
+}
+
+/// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or
+/// of those that are known to have ended. To be called for all at first, and after a call that has failed. None while
+/// somebody else repairs: then it is to be called again soon, as it is if there is more.
+pub fn remove_attached(all: bool) -> Result<Option<Did>, Error> {
+    do_alone(|call, budget, did| attached::remove_those(call, budget, did, attached::whose(all)))
+}
+
+/// None if somebody else does something of the kind.
+fn do_alone(
+    work: impl FnOnce(&Call, &Budget, &mut Did) -> Result<(), Error>,
+) -> Result<Option<Did>, Error> {
     must_be_writable(c"minion.repair()");
     Session::with(|session| {
-        let mut did = Did::default();
         // Two of them would wait for each other's rows by way of parents and children.
         if !try_lock_repair() {
-            return Ok(did);
+            return Ok(None);
         }
+        let mut did = Did::default();
         lock_to_write(c"jobs");
         lock_to_write(c"workers");
         let spent = Cell::new(false);
         let budget = Budget::of_call(&spent);
         let call = Call { session, now: clock(), has_done: Cell::new(false) };
-        let (last, others) = STEPS.split_last().expect("there are steps");
-        without_waiting(|| {
-            for step in others {
-                step(&call, &budget.half(), &mut did)?;
-            }
-            last(&call, &budget, &mut did)
-        })?;
+        without_waiting(|| work(&call, &budget, &mut did))?;
         // A call that got nothing done in its time would do no better the next time.
         did.more = spent.get() && call.has_done.get();
-        Ok(did)
+        Ok(Some(did))
     })
 }
 
-/// Removes workers that are silent for minion.missing_after; fails, or retries, the active jobs of workers
+/// Removes workers that are silent for minion.missing_after, or whose session has ended that they were attached to; fails, or retries, the active jobs of workers
 /// that are gone; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
 /// queue is paused or a limit of 0 holds them; and removes finished jobs older than minion.remove_after. Call
 /// it now and then from one of the workers.

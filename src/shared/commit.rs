@@ -3,6 +3,7 @@
 //! The jobs of a transaction lower the bounds of their lanes when it has committed, and wake those who wait for them.
 
 use super::adding::find_or_add;
+use super::attached;
 use super::databases::{self, task};
 use super::lane::Position;
 use super::lanes::Lanes;
@@ -123,6 +124,11 @@ pub fn timed(at: Timestamp) {
     }
 }
 
+/// A worker is tied to this session, or is no more: see [`attached`].
+pub fn attaching() {
+    register();
+}
+
 /// There is something to do for the background worker: some of [`task`].
 pub fn asks(tasks: u32) {
     if is_heard() {
@@ -180,12 +186,16 @@ fn register() {
 /// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
 extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
+        attached::join();
+    }
     if event == XACT_EVENT_PRE_COMMIT {
         return before_commit();
     }
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
     }
+    attached::end(event == XACT_EVENT_COMMIT);
     NOTES.with(|notes| {
         // Nobody borrows it while a transaction ends; were that ever wrong, a hint is lost and no server.
         let (Some(slots), Ok(mut notes)) = (SLOTS.get(), notes.try_borrow_mut()) else { return };
@@ -284,8 +294,12 @@ extern "C-unwind" fn at_end_of_sub(
     _: *mut std::ffi::c_void,
 ) {
     match event {
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => changes::hand_over(own, parent),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+            changes::hand_over(own, parent);
+            attached::hand_over(own, parent);
+        }
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            attached::undo(own);
             // What a guard of ours has undone is not to be tried by everybody in turn.
             let slots = SLOTS.get().filter(|_| !is_in_guard());
             if slots.is_some() && changes::are_lost() {
