@@ -96,14 +96,18 @@ pub fn remove_those(
         last = rows.count().checked_sub(1).and_then(|end| rows.get(end, 1)).unwrap_or(last);
         Ok(Found { ids: gone_of(&rows), is_last: rows.count() <= super::budget::MOST })
     };
-    let mut removed: Vec<i64> = Vec::new();
+    let (mut removed, mut skipped): (Vec<i64>, bool) = (Vec::new(), false);
     let work = |ids: Vec<i64>| {
-        let gone = gone_of(&call.session.run(&LOCK_ATTACHED, params![ids])?);
+        let count = ids.len();
+        let locked = call.session.run(&LOCK_ATTACHED, params![ids])?;
+        skipped |= locked.count() < count;
+        let gone = gone_of(&locked);
         let ids: Vec<i64> = call.session.run(&REMOVE, params![gone])?.column(1);
         removed.extend(&ids);
         Ok(ids.len())
     };
     did.workers_removed += walk(call, &budget.half(), "worker", find, work)?.done;
+    did.workers_skipped |= skipped;
     if !removed.is_empty() {
         abandoned::fail_of(call, budget, did, &removed)?;
     }
@@ -124,4 +128,51 @@ fn forget_removed(call: &Call, workers: Option<Workers>) -> Result<Vec<i64>, Err
         workers.forget(ended);
     }
     Ok(remaining)
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use crate::repair::remove_attached;
+    use crate::shared::attached::{Workers, end_session};
+    use pgrx::prelude::*;
+
+    fn removed(all: bool) -> (i64, i64) {
+        let did = remove_attached(all).expect("it can be done").expect("nobody else repairs");
+        (did.workers_removed, did.jobs_abandoned)
+    }
+
+    fn run(sql: &str) {
+        Spi::run(sql).expect("SQL");
+    }
+
+    const WITH_JOBS: &str =
+        "SELECT minion.register_worker(attached => true) FROM generate_series(1, 3);
+        SELECT minion.enqueue('task') FROM generate_series(1, 2);
+        SELECT minion.dequeue((SELECT max(id) FROM minion.workers), max_jobs => 2);
+        SELECT minion.register_worker(), minion.enqueue('task');
+        SELECT minion.dequeue((SELECT max(id) FROM minion.workers))";
+
+    #[pg_test]
+    fn workers_of_a_session_that_has_ended_are_removed_with_their_jobs_alone() {
+        if Workers::new().is_none() {
+            return;
+        }
+        run(WITH_JOBS);
+        assert_eq!(removed(false), (0, 0));
+        end_session();
+        assert_eq!(removed(false), (3, 2));
+        assert_eq!(removed(true), (0, 0));
+        let active = "SELECT count(*) FROM minion.jobs WHERE state = 'active'";
+        assert_eq!(Spi::get_one::<i64>(active), Ok(Some(1)));
+    }
+
+    #[pg_test]
+    fn workers_of_an_earlier_start_are_removed_when_all_are_looked_at() {
+        run(WITH_JOBS);
+        run("UPDATE minion.workers SET attached = '2000-01-01' WHERE id IN (
+            SELECT worker FROM minion.jobs WHERE state = 'active')");
+        assert_eq!(removed(false), (0, 0));
+        assert_eq!(removed(true), (2, 3));
+    }
 }

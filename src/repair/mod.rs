@@ -77,8 +77,9 @@ pub fn do_all() -> Result<Did, Error> {
 }
 
 /// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or
-/// of those that are known to have ended. To be called for all at first, and after a call that has failed. None while
-/// somebody else repairs: then it is to be called again soon, as it is if there is more.
+/// of those that are known to have ended. To be called for all at first, and after a call that has failed; again soon if it
+/// has skipped some, and where it returns None, for somebody else repairs. If there is more, jobs may be left to
+/// [`do_all`], as those are that somebody has locked.
 pub fn remove_attached(all: bool) -> Result<Option<Did>, Error> {
     do_alone(|call, budget, did| attached::remove_those(call, budget, did, attached::whose(all)))
 }

@@ -39,6 +39,7 @@ impl Workers {
             self.claim(id)
         });
         let Some((at, is_own)) = claimed else { return false };
+        // With too many at a time, those that are undone stay the session's. They have no row, but an entry.
         if !is_own && !attaching::add(What::Join, at, 0) {
             join_now(self.all, at);
         }
@@ -155,6 +156,13 @@ pub fn undo(sub: pg_sys::SubTransactionId) {
 /// A subtransaction is a part of another one from now on.
 pub fn hand_over(sub: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
     attaching::change(|note| Note { sub: if note.sub == sub { parent } else { note.sub }, ..note });
+}
+
+/// As if the transaction had committed, and the session had ended.
+#[cfg(any(test, feature = "pg_test"))]
+pub fn end_session() {
+    join();
+    at_exit(0, pg_sys::Datum::null());
 }
 
 fn register() {

@@ -186,11 +186,11 @@ fn register() {
 /// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
 extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
-    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
-        attached::join();
-    }
     if event == XACT_EVENT_PRE_COMMIT {
-        return before_commit();
+        before_commit();
+    }
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
+        return attached::join();
     }
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;

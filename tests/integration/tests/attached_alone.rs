@@ -18,7 +18,8 @@ fn removed(client: &mut Client) -> i64 {
 /// Attaches workers until there is no room for another one. How many.
 fn fill(client: &mut Client) -> i64 {
     run(client, "CREATE TEMPORARY TABLE attached (id bigint)");
-    let mut size = 1_000;
+    // What is undone of these is given back.
+    let mut size = 50;
     let mut count = 0;
     while size > 0 {
         let insert = format!(
@@ -32,7 +33,6 @@ fn fill(client: &mut Client) -> i64 {
                     Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED),
                     "{error:?}"
                 );
-                // What was undone is to be given back.
                 size /= 2;
             }
         }
