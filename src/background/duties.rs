@@ -3,7 +3,7 @@
 
 use super::turn::Turn;
 use super::{listeners, upkeep};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::server::time::{Timestamp, clock};
 use crate::shared::databases::{Database, task};
 use crate::shared::report::Activity;
@@ -18,6 +18,8 @@ struct Duty {
     run: Run,
     /// Whether it is worth a process of its own when its time comes.
     starts: bool,
+    /// When its time comes, where that is kept beyond this process; else it says so itself.
+    time: Option<fn(&Database) -> Timestamp>,
     /// Whether its time may come earlier because of what somebody commits, who then asks for [`task::DUE`].
     timed: bool,
 }
@@ -25,26 +27,34 @@ struct Duty {
 impl Duty {
     /// One that is there for what people ask for.
     const fn asked(name: &'static str, tasks: u32, run: Run) -> Self {
-        Self { name, tasks, run, starts: true, timed: false }
+        Self { name, tasks, run, starts: true, time: None, timed: false }
     }
 }
 
 type Run = fn(&Database) -> Result<Turn, Failure>;
 
 /// Those first that take no time and that somebody waits for.
-const DUTIES: [Duty; 6] = [
+const DUTIES: [Duty; 7] = [
     Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
     Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
+    Duty::asked("ends attached workers", task::ENDED, upkeep::end_attached),
     Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
     Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
     Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },
-    Duty::asked("repairs", 0, upkeep::repair),
+    Duty { time: Some(upkeep::time_of_repair), ..Duty::asked("repairs", 0, upkeep::repair) },
 ];
 
 /// How long one is left alone that has failed, and at last; and one that others were in the way of.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 const OTHERS: Duration = Duration::from_millis(100);
+
+impl Duty {
+    /// When it has its turn though nobody asks.
+    fn at(&self, state: &State, database: &Database) -> Timestamp {
+        self.time.map_or(state.turn.at, |time| time(database))
+    }
+}
 
 #[derive(Clone)]
 struct State {
@@ -97,7 +107,7 @@ impl Duties {
             }
             let now = clock();
             let asked = database.is_asked(duty.tasks);
-            if (asked || state.turn.at <= now) && state.turn.not_before <= now {
+            if (asked || duty.at(state, database) <= now) && state.turn.not_before <= now {
                 any |= asked;
                 run(database, duty, state);
             }
@@ -120,7 +130,7 @@ impl Duties {
         let all = DUTIES.iter().zip(&self.states).filter(|(duty, _)| duty.starts || !starts);
         let next = all.map(|(duty, state)| match database.is_asked(duty.tasks) {
             true => state.turn.not_before,
-            false => state.turn.at.max(state.turn.not_before),
+            false => duty.at(state, database).max(state.turn.not_before),
         });
         next.min().unwrap_or(Timestamp::INFINITY)
     }

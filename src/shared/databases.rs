@@ -198,6 +198,12 @@ impl Database {
         self.has_lanes.store(false, SeqCst);
     }
 
+    /// There is something for repair to do at once.
+    pub fn is_to_repair(&self) {
+        self.repaired.store(1, SeqCst);
+        self.repair_at.store(1, SeqCst);
+    }
+
     pub fn oid(&self) -> u32 {
         self.oid.load(SeqCst)
     }

@@ -6,6 +6,7 @@ pub mod cost;
 pub mod heads;
 pub mod limits;
 pub mod readme;
+pub mod server;
 
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Config, NoTls};

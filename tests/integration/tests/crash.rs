@@ -1,14 +1,13 @@
 //! The server crashes in the midst of work: nothing that was said to be done is undone, and nothing is
 //! claimed twice. One test alone, since nobody else can use the server meanwhile.
 
-use integration::{Ask, Database, server_directory, server_program, until};
+use integration::server::{kill, postmaster, start, until_up};
+use integration::{Ask, Database, until};
 use postgres::Client;
 use std::collections::HashSet;
-use std::path::Path;
-use std::process::Command;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use std::{env, fs, thread};
 
 /// What a worker was told before it lost its connection.
 #[derive(Default)]
@@ -35,39 +34,10 @@ fn work(client: &mut Client, told: &mut Told) -> Result<(), postgres::Error> {
     }
 }
 
-fn kill(pid: &str) {
-    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
-}
-
-/// The postmaster's pid, which stands in the first line of its file.
-fn postmaster(directory: &Path) -> String {
-    let file = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
-    file.lines().next().expect("a pid").to_owned()
-}
-
-fn start(directory: &Path) -> bool {
-    let port = env::var("PGPORT").expect("PGPORT is not set");
-    let mut command = server_program("pg_ctl");
-    command
-        .arg("--pgdata")
-        .arg(directory.join("data"))
-        .arg("--log")
-        .arg(directory.join("log"))
-        .args(["--options", &format!("-p {port}"), "--silent", "start"])
-        .status()
-        .unwrap()
-        .success()
-}
-
-fn is_up(database: &Database) -> bool {
-    database.try_connect().is_ok_and(|mut client| client.simple_query("SELECT 1").is_ok())
-}
-
 #[test]
 fn a_crash_loses_nothing_and_nothing_is_claimed_twice() {
     let database = Database::new();
     database.connect().register();
-    let directory = server_directory();
     let mut all = Told::default();
     for of_postmaster in [false, true, false] {
         let mut held = database.connect();
@@ -92,7 +62,7 @@ fn a_crash_loses_nothing_and_nothing_is_claimed_twice() {
         }
         thread::sleep(Duration::from_millis(700));
         match of_postmaster {
-            true => kill(&postmaster(&directory)),
+            true => kill(&postmaster()),
             false => kill(&held.backend().to_string()),
         }
         for told in workers.into_iter().map(|worker| worker.join().unwrap()) {
@@ -101,9 +71,9 @@ fn a_crash_loses_nothing_and_nothing_is_claimed_twice() {
             all.finished.extend(told.finished);
         }
         if of_postmaster {
-            until("the server starts", || start(&directory));
+            until("the server starts", start);
         }
-        until("the server is back", || is_up(&database));
+        until_up(&database);
 
         let mut client = database.connect();
         let count =
