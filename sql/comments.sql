@@ -141,12 +141,14 @@ Raises 22023 for an expression that is invalid or matches no time within five ye
 
 -- Workers
 
-COMMENT ON FUNCTION minion.register_worker(bigint, text, int, jsonb) IS
+COMMENT ON FUNCTION minion.register_worker(bigint, text, int, jsonb, bool) IS
 'Registers a worker and returns its id; with that id, says that the worker is still there (do that every few minutes).
 id NULL (a new one): an id that this function returned before, also one that repair() has removed since; status {}: a JSON object, replaced by each call;
-host, pid NULL (what the server knows of the connection): where the worker runs; those of the first call are kept.
-Raises 22023 for an id that was never issued, 22004 for a NULL status, 23514 for a status that is not an object or a host over 1000 bytes.
-Semantics: Minion''s register_worker.';
+host, pid NULL (what the server knows of the connection): where the worker runs; those of the first call are kept;
+attached false (what was said before stays): the worker is gone as soon as this session has ended, however it ends. Not behind a transaction pooler;
+without minion in shared_preload_libraries it means nothing.
+Raises 22023 for an id that was never issued, 22004 for a NULL status or attached, 23514 for a status that is not an object or a host over 1000 bytes,
+53400 if too many workers are attached. Semantics: Minion''s register_worker.';
 
 COMMENT ON FUNCTION minion.unregister_worker(bigint) IS
 'Removes a worker that stops. True if it was registered. Jobs that it leaves active are failed or retried by the next repair().
@@ -162,7 +164,7 @@ COMMENT ON FUNCTION minion.receive(bigint) IS
 Raises 42704 for a worker that is not registered, 22004 for NULL. Semantics: Minion''s receive.';
 
 COMMENT ON FUNCTION minion.list_workers(bigint, bigint, bigint, bigint[]) IS
-'Lists workers, newest first, with the ids of their active jobs and the number of all matches (total).
+'Lists workers, newest first, with the ids of their active jobs, the number of all matches (total), and whether they are attached to a session.
 skip 0, take 100: the page; before NULL: only ids below it; ids NULL (any): only these. Raises 2201X and 2201W for a negative skip or take.
 Semantics: Minion''s list_workers.';
 
@@ -224,7 +226,7 @@ Semantics: Minion''s history.';
 
 COMMENT ON FUNCTION minion.repair() IS
 'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
-workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
+workers_removed: silent for minion.missing_after, or attached to a session that is gone; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
 jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
 more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
@@ -343,7 +345,7 @@ COMMENT ON INDEX minion.children_parents IS 'For the children in list_jobs(), an
 -- Workers
 
 COMMENT ON TABLE minion.workers IS
-'Who takes jobs. repair() removes workers that were silent for minion.missing_after.';
+'Who takes jobs. repair() removes workers that were silent for minion.missing_after, or whose session is gone that they were attached to.';
 COMMENT ON COLUMN minion.workers.id IS 'What register_worker() returned.';
 COMMENT ON COLUMN minion.workers.started IS 'When it was registered.';
 COMMENT ON COLUMN minion.workers.notified IS 'When it was last heard of.';
@@ -351,6 +353,8 @@ COMMENT ON COLUMN minion.workers.pid IS 'Its process, or that of its connection 
 COMMENT ON COLUMN minion.workers.host IS 'Where it runs, or where its connection came from.';
 COMMENT ON COLUMN minion.workers.status IS 'A JSON object that the worker says about itself.';
 COMMENT ON COLUMN minion.workers.inbox IS 'Commands that it has not received yet: [["command", arg, …], …].';
+COMMENT ON COLUMN minion.workers.attached IS
+'NULL: it is not attached to a session. Else when the server''s shared memory was made, at its start or after a crash: with that the session is gone, too.';
 COMMENT ON CONSTRAINT workers_host_has_at_most_1000_bytes ON minion.workers IS 'A host name, or an address.';
 COMMENT ON CONSTRAINT workers_status_is_object ON minion.workers IS 'Status values have names.';
 COMMENT ON CONSTRAINT workers_inbox_is_array ON minion.workers IS 'A list of commands.';

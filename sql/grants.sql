@@ -80,7 +80,7 @@ GRANT EXECUTE ON FUNCTION
     minion.retry_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.remove_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.dispatch_schedules(),
-    minion.register_worker(bigint, text, int, jsonb),
+    minion.register_worker(bigint, text, int, jsonb, bool),
     minion.unregister_worker(bigint),
     minion.broadcast(text, jsonb, bigint[]),
     minion.receive(bigint),

@@ -182,7 +182,7 @@ CREATE FUNCTION minion.list_workers(
     ids bigint[] DEFAULT NULL
 ) RETURNS TABLE (
     id bigint, host text, pid int, started timestamptz, notified timestamptz, status jsonb,
-    jobs bigint[], total bigint
+    jobs bigint[], total bigint, attached bool
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT worker.id, worker.host, worker.pid, worker.started, worker.notified, worker.status,
@@ -192,7 +192,8 @@ BEGIN ATOMIC
             WHERE job.state = 'active' AND job.worker = worker.id
             ORDER BY job.id
         ),
-        count(*) OVER ()
+        count(*) OVER (),
+        worker.attached IS NOT NULL
     FROM minion.workers AS worker
     WHERE (list_workers.before IS NULL OR worker.id < list_workers.before)
       AND (list_workers.ids IS NULL OR worker.id = ANY (list_workers.ids))

@@ -101,6 +101,7 @@ CREATE TABLE minion.workers (
     host     text NOT NULL,
     status   jsonb NOT NULL DEFAULT '{}',
     inbox    jsonb NOT NULL DEFAULT '[]',
+    attached timestamptz,
     CONSTRAINT workers_pkey PRIMARY KEY (id),
     CONSTRAINT workers_host_has_at_most_1000_bytes CHECK (octet_length(host) <= 1000),
     CONSTRAINT workers_status_is_object CHECK (jsonb_typeof(status) = 'object'),

@@ -1,79 +1,9 @@
 //! Every error the extension raises by itself: its SQLSTATE, its words and its remedy.
 
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
+use crate::failure::Failure;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::{PgLogLevel, PgSqlErrorCode};
 use std::fmt::Display;
-
-/// Why a piece of work failed that others do not fail with.
-#[derive(Debug)]
-pub struct Failure {
-    code: PgSqlErrorCode,
-    message: String,
-}
-
-impl Failure {
-    /// False for what is not the work's own fault: its transaction is to be tried again, there is no memory or
-    /// disk space, somebody cancels, or the server ends.
-    pub fn is_of_the_work(&self) -> bool {
-        const NOT: [i32; 4] = [class(b"40"), class(b"53"), class(b"57"), class(b"58")];
-        !NOT.contains(&(self.code as i32 & 0o7777))
-    }
-
-    /// Whether somebody else had something locked, that is all.
-    pub fn is_of_a_lock(&self) -> bool {
-        self.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
-    }
-
-    /// Whether it is only that others were at the same: what was undone may be tried again at once.
-    pub fn is_of_others(&self) -> bool {
-        self.is_of_a_lock() || self.code as i32 & 0o7777 == class(b"40")
-    }
-
-    pub fn code(&self) -> PgSqlErrorCode {
-        self.code
-    }
-
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Says, as a WARNING, that all others are seen to; `what` failed is such as "job 5".
-    pub fn pass_over(self, what: impl Into<String>) {
-        Error::PassedOver { what: what.into(), failure: self }.warn();
-    }
-
-    /// Whether a value is to blame, and nothing else.
-    pub fn is_of_a_value(&self) -> bool {
-        self.code as i32 & 0o7777 == class(b"22")
-    }
-}
-
-/// As the server packs SQLSTATEs: six bits for each character, the first one lowest.
-const fn class(code: &[u8; 2]) -> i32 {
-    (code[0] - b'0') as i32 | ((code[1] - b'0') as i32) << 6
-}
-
-impl From<&CaughtError> for Failure {
-    fn from(caught: &CaughtError) -> Self {
-        match caught {
-            CaughtError::PostgresError(report)
-            | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic { ereport: report, .. } => report.into(),
-        }
-    }
-}
-
-impl From<&ErrorReportWithLevel> for Failure {
-    fn from(report: &ErrorReportWithLevel) -> Self {
-        Self { code: report.sql_error_code(), message: report.message().to_owned() }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { code: error.code(), message: error.message() }
-    }
-}
 
 /// What can be wrong with a call.
 #[derive(Debug)]
@@ -84,6 +14,8 @@ pub enum Error {
     NullElement { argument: &'static str },
     /// A worker id that no row of `minion.workers` has.
     NotRegistered { worker: i64 },
+    /// A worker that can't be tied to its session, as too many others are.
+    TooManyAttached { worker: i64 },
     /// A worker id that no call of `register_worker` ever returned.
     NeverIssued { worker: i64 },
     /// A value outside of what its argument takes.
@@ -152,6 +84,7 @@ impl Error {
         match self {
             Self::Null { .. } | Self::NullElement { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::NotRegistered { .. } | Self::NoJob { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Self::TooManyAttached { .. } => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Self::NullInColumn { .. } => ERRCODE_NOT_NULL_VIOLATION,
             Self::NoSuchTrigger => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Self::NeverIssued { .. }
@@ -161,7 +94,7 @@ impl Error {
             | Self::NoTimeZone { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Constraint { .. } => ERRCODE_CHECK_VIOLATION,
             Self::NotDispatched { error, .. } => error.code(),
-            Self::PassedOver { failure, .. } => failure.code,
+            Self::PassedOver { failure, .. } => failure.code(),
             Self::Refused { .. } => ERRCODE_TRIGGERED_ACTION_EXCEPTION,
             Self::Rewritten { .. } => ERRCODE_WARNING,
             Self::KeyTaken { .. } | Self::ScheduleTaken { .. } => ERRCODE_UNIQUE_VIOLATION,
@@ -177,6 +110,9 @@ impl Error {
             Self::Null { argument } => format!("{argument} may not be NULL"),
             Self::NullElement { argument } => format!("{argument} may not contain NULL"),
             Self::NotRegistered { worker } => format!("worker {worker} is not registered"),
+            Self::TooManyAttached { worker } => {
+                format!("worker {worker} cannot be attached: too many are")
+            }
             Self::NeverIssued { worker } => format!("worker id {worker} was never issued"),
             Self::Value { argument, value, must, .. }
             | Self::Constraint { argument, value, must, .. } => {
@@ -194,7 +130,7 @@ impl Error {
                 format!("schedule {name}: {column} {from} is written {to} from now on")
             }
             Self::PassedOver { what, failure } => {
-                format!("{what} is passed over: {}", failure.message)
+                format!("{what} is passed over: {}", failure.message())
             }
             Self::Refused { table } => format!("a trigger on minion.{table} has refused a row"),
             Self::NoTimeZone { name } => format!("time zone {name} does not exist"),
@@ -238,6 +174,10 @@ impl Error {
             Self::NotRegistered { .. } => {
                 "Call minion.register_worker() and use the id that it returns; with id => it \
                  registers a removed worker again."
+            }
+            Self::TooManyAttached { .. } => {
+                "Register it without attached, have the sessions unregister workers that are gone, or raise \
+                 max_connections: there is room for twice as many workers, and 1024."
             }
             Self::NeverIssued { .. } => "Call minion.register_worker() without an id to get one.",
             Self::Value { hint, .. } | Self::Constraint { hint, .. } => hint,
@@ -293,6 +233,19 @@ impl Error {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error.code(), error.message())
+    }
+}
+
+impl Failure {
+    /// Says, as a WARNING, that all others are seen to; `what` failed is such as "job 5".
+    pub fn pass_over(self, what: impl Into<String>) {
+        Error::PassedOver { what: what.into(), failure: self }.warn();
+    }
+}
+
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
         ErrorReport::new(error.code(), error.message(), "minion").set_hint(error.hint())
@@ -316,35 +269,5 @@ fn shortened(value: &str) -> (String, String) {
     match value.char_indices().nth(MOST) {
         None => (value.into(), String::new()),
         Some((end, _)) => (format!("{}…", &value[..end]), format!(" ({} bytes)", value.len())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Failure;
-    use pgrx::prelude::PgSqlErrorCode::{self, *};
-
-    fn failure(code: PgSqlErrorCode) -> Failure {
-        Failure { code, message: String::new() }
-    }
-
-    #[test]
-    fn only_data_exceptions_are_of_a_value() {
-        for code in [
-            ERRCODE_INVALID_DATETIME_FORMAT,
-            ERRCODE_INTERVAL_FIELD_OVERFLOW,
-            ERRCODE_DATETIME_FIELD_OVERFLOW,
-        ] {
-            assert!(failure(code).is_of_a_value());
-        }
-        for code in [
-            ERRCODE_QUERY_CANCELED,
-            ERRCODE_OUT_OF_MEMORY,
-            ERRCODE_ADMIN_SHUTDOWN,
-            ERRCODE_T_R_DEADLOCK_DETECTED,
-            ERRCODE_INTERNAL_ERROR,
-        ] {
-            assert!(!failure(code).is_of_a_value());
-        }
     }
 }

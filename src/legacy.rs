@@ -5,6 +5,7 @@ use crate::job::enqueue::enqueue_unique;
 use crate::job::outcome::has_ended_within;
 use crate::repair::do_all;
 use crate::server::value::{BigintArray, Jsonb};
+use crate::worker::register::register;
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -57,4 +58,15 @@ fn repair() -> Result<
         did.jobs_abandoned,
         did.jobs_stuck,
     )))
+}
+
+/// register_worker() before 0.5.0, without `attached`.
+#[pg_extern(sql = false)]
+fn register_worker(
+    id: Option<i64>,
+    host: Option<&str>,
+    pid: Option<i32>,
+    status: Option<Jsonb>,
+) -> Result<i64, ErrorReport> {
+    register(id, host, pid, status, None)
 }

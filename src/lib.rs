@@ -12,6 +12,7 @@ mod background;
 mod claim;
 mod cron;
 mod error;
+mod failure;
 mod job;
 mod legacy;
 mod limit;

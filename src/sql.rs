@@ -54,7 +54,7 @@ extension_sql_file!(
         job::change::cancel_job,
         job::bulk::retry_jobs,
         job::bulk::remove_jobs,
-        worker::register_worker,
+        worker::register::register_attachable,
         worker::unregister_worker,
         worker::broadcast,
         worker::receive,

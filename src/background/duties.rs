@@ -3,7 +3,7 @@
 
 use super::turn::Turn;
 use super::{listeners, upkeep};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::server::time::{Timestamp, clock};
 use crate::shared::databases::{Database, task};
 use crate::shared::report::Activity;
@@ -15,40 +15,46 @@ struct Duty {
     name: &'static str,
     /// By which bits it is asked for.
     tasks: u32,
-    run: fn(&Database) -> Result<Turn, Failure>,
+    run: Run,
     /// Whether it is worth a process of its own when its time comes.
     starts: bool,
+    /// When its time comes, where that is kept beyond this process; else it says so itself.
+    time: Option<fn(&Database) -> Timestamp>,
+    /// Whether its time may come earlier because of what somebody commits, who then asks for [`task::DUE`].
+    timed: bool,
 }
 
+impl Duty {
+    /// One that is there for what people ask for.
+    const fn asked(name: &'static str, tasks: u32, run: Run) -> Self {
+        Self { name, tasks, run, starts: true, time: None, timed: false }
+    }
+}
+
+type Run = fn(&Database) -> Result<Turn, Failure>;
+
 /// Those first that take no time and that somebody waits for.
-const DUTIES: [Duty; 6] = [
-    Duty {
-        name: "looks for what has come due",
-        tasks: task::DUE,
-        run: listeners::hear_of_due,
-        starts: true,
-    },
-    Duty { name: "tells listeners", tasks: task::NOTIFY, run: listeners::tell, starts: true },
-    Duty {
-        name: "dispatches schedules",
-        tasks: task::SCHEDULES,
-        run: upkeep::dispatch_schedules,
-        starts: true,
-    },
-    Duty {
-        name: "places blocked jobs",
-        tasks: task::BLOCKED,
-        run: upkeep::place_blocked,
-        starts: true,
-    },
-    Duty { name: "verifies heads", tasks: 0, run: listeners::verify, starts: false },
-    Duty { name: "repairs", tasks: 0, run: upkeep::repair, starts: true },
+const DUTIES: [Duty; 7] = [
+    Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
+    Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
+    Duty::asked("ends attached workers", task::ENDED, upkeep::end_attached),
+    Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
+    Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
+    Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },
+    Duty { time: Some(upkeep::time_of_repair), ..Duty::asked("repairs", 0, upkeep::repair) },
 ];
 
 /// How long one is left alone that has failed, and at last; and one that others were in the way of.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 const OTHERS: Duration = Duration::from_millis(100);
+
+impl Duty {
+    /// When it has its turn though nobody asks.
+    fn at(&self, state: &State, database: &Database) -> Timestamp {
+        self.time.map_or(state.turn.at, |time| time(database))
+    }
+}
 
 #[derive(Clone)]
 struct State {
@@ -84,11 +90,16 @@ impl Duties {
             self.see_to_all();
         }
         self.before = now;
-        // Whoever commits something for a time that is not known yet says so from here on.
-        let looks = &self.states[0];
-        if database.is_asked(DUTIES[0].tasks) || looks.turn.at <= now {
-            database.set_until(Timestamp::INFINITY);
+        // Whoever commits something for a time that is not known yet says so from here on, and what has been said is
+        // in what is looked at now.
+        let asked = database.begin(task::DUE);
+        if asked > 0 || self.due() <= now {
+            database.set_due(Timestamp::INFINITY);
+            for (_, state) in self.timed() {
+                state.turn.at = Timestamp::BEFORE_ALL;
+            }
         }
+        database.done(asked);
         let mut any = false;
         for (duty, state) in DUTIES.iter().zip(&mut self.states) {
             if is_to_leave() {
@@ -96,12 +107,22 @@ impl Duties {
             }
             let now = clock();
             let asked = database.is_asked(duty.tasks);
-            if (asked || state.turn.at <= now) && state.turn.not_before <= now {
+            if (asked || duty.at(state, database) <= now) && state.turn.not_before <= now {
                 any |= asked;
                 run(database, duty, state);
             }
         }
+        database.set_due(self.due());
         any
+    }
+
+    fn timed(&mut self) -> impl Iterator<Item = (&Duty, &mut State)> {
+        DUTIES.iter().zip(&mut self.states).filter(|(duty, _)| duty.timed)
+    }
+
+    /// When the first of those has its turn that are timed.
+    fn due(&mut self) -> Timestamp {
+        self.timed().map(|(_, state)| state.turn.at).min().unwrap_or(Timestamp::INFINITY)
     }
 
     /// When one has its turn, by itself or because it is asked for. `starts`: only those that a process is started for.
@@ -109,7 +130,7 @@ impl Duties {
         let all = DUTIES.iter().zip(&self.states).filter(|(duty, _)| duty.starts || !starts);
         let next = all.map(|(duty, state)| match database.is_asked(duty.tasks) {
             true => state.turn.not_before,
-            false => state.turn.at.max(state.turn.not_before),
+            false => duty.at(state, database).max(state.turn.not_before),
         });
         next.min().unwrap_or(Timestamp::INFINITY)
     }
@@ -117,10 +138,11 @@ impl Duties {
 
 fn run(database: &Database, duty: &Duty, state: &mut State) {
     show(database, Activity::Does(duty.name));
-    let begun = database.begin(duty.tasks);
+    database.begin(duty.tasks);
     match (duty.run)(database) {
         Ok(turn) => {
-            database.done(begun);
+            // Also what an earlier try has begun with.
+            database.done(duty.tasks);
             *state = State { turn, pause: Duration::ZERO, failure: None };
         }
         // What was asked for is asked for again when this process ends, if it does.

@@ -124,7 +124,12 @@ impl Launcher {
                     one.set_known(Known::Nothing);
                 }
                 Some(true) => {}
-                Some(false) => one.set_known(Known::Closed),
+                Some(false) => {
+                    one.set_known(Known::Closed);
+                    if one.worker.is_there() {
+                        one.ask(task::RESTART);
+                    }
+                }
                 None => {
                     self.known.remove(&one.oid());
                     self.databases.forget(one);
@@ -217,9 +222,14 @@ fn wants(database: &Database) -> bool {
         return false;
     }
     let is_time = database.until() <= clock().after(AHEAD);
-    let may_have = matches!(database.known(), Known::Nothing | Known::HasExtension);
     // What a worker has been left before it was switched off is still done.
-    let is_on = settings::background() || database.is_asked(task::NOTIFY);
+    let owes = database.is_asked(task::NOTIFY);
+    let is_on = settings::background() || owes;
+    let may_have = match database.known() {
+        Known::Nothing | Known::HasExtension => true,
+        Known::SwitchedOff => owes,
+        Known::HasNot | Known::Closed => false,
+    };
     (database.wanted.load(SeqCst) || is_time) && may_have && is_on && !database.is_left()
 }
 

@@ -2,7 +2,7 @@
 
 use super::turn::Turn;
 use crate::claim::coming;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::repair::parked::all_due;
 use crate::server::bgworker;
 use crate::server::by_itself::{transaction, transaction_as_owner};

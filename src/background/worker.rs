@@ -1,6 +1,7 @@
 //! The life of a worker: it sees to the duties of one database as long as there are any, and leaves.
 
 use super::duties::{Duties, show};
+use super::listeners;
 use super::turn::AHEAD;
 use crate::server::bgworker;
 use crate::server::by_itself::{self, transaction};
@@ -54,9 +55,8 @@ fn live(database: &'static Database) {
             look(database);
             duties.see_to_all();
         }
-        if !settings::background() && !database.is_asked(task::NOTIFY) {
-            database.set_known(Known::SwitchedOff);
-            leave(database);
+        if !settings::background() {
+            switch_off(database);
         }
         let has_come = has_come(database);
         let has_done = duties.see_to(database, || is_to_leave(database));
@@ -78,12 +78,22 @@ fn live(database: &'static Database) {
             leave(database);
         }
         // What was said meanwhile: whatever waits for a lock eats the latch.
-        if left.is_zero() || is_to_leave(database) || database.is_asked(task::LOOK) {
+        if left.is_zero() || is_to_leave(database) || database.is_asked(task::LOOK | task::DUE) {
             continue;
         }
         let most = if busy_at.is_some() { idle } else { Duration::MAX };
         bgworker::sleep(Some(next.since(clock()).min(most)));
     }
+}
+
+/// The database wants no worker. What this one has been left already is done.
+fn switch_off(database: &Database) -> ! {
+    database.set_known(Known::SwitchedOff);
+    let owed = database.begin(task::NOTIFY);
+    if owed > 0 && listeners::tell(database).is_ok() {
+        database.done(owed);
+    }
+    leave(database)
 }
 
 /// Somebody wants it to end, or to begin anew.

@@ -1,7 +1,8 @@
 //! A way around jobs that something of users' keeps from being changed: a trigger, a constraint or a foreign key
 //! that raises an error, a trigger that returns NULL. Such a job keeps a call from no other.
 
-use crate::error::{Error, Failure};
+use crate::error::Error;
+use crate::failure::Failure;
 use crate::server::guard::guarded;
 use crate::server::transaction::check_for_interrupts;
 use crate::server::users;

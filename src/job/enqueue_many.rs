@@ -3,7 +3,8 @@
 use super::enqueue;
 use super::new_job::NewJob;
 use crate::argument::{at_least_one, given, name, positive_span};
-use crate::error::{Error, Failure, excerpt, json_excerpt};
+use crate::error::{Error, excerpt, json_excerpt};
+use crate::failure::Failure;
 use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use crate::server::time::{Timestamp, clock};

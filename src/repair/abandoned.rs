@@ -38,6 +38,16 @@ static NEXT_NOBODYS: Statement = Statement::new(
 )
 .in_index_order();
 
+/// Those of some workers, who are gone.
+static NEXT_OF: Statement = Statement::new(
+    "SELECT id
+    FROM minion.jobs
+    WHERE state = 'active' AND worker = ANY ($1) AND id >= $2 AND queue <> 'minion_foreground'
+    ORDER BY id
+    LIMIT 10001",
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT8OID],
+);
+
 static LOCK: Statement = Statement::new(
     "SELECT id
     FROM minion.jobs
@@ -60,20 +70,41 @@ static ABANDONED: Statement = Statement::new(
 static WORKER_WENT_AWAY: Statement =
     Statement::new("SELECT '\"Worker went away\"'::pg_catalog.jsonb", &[]);
 
-/// Fails them, or has them tried again.
+/// Of some jobs, those that are abandoned.
+fn fail_abandoned(call: &Call, ids: Vec<i64>) -> Result<usize, Error> {
+    let session = call.session;
+    let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
+    let rows = session.run(&ABANDONED, params![locked, "active"])?;
+    if rows.count() == 0 {
+        return Ok(0);
+    }
+    let message = session.run(&WORKER_WENT_AWAY, &[])?;
+    for row in 0..rows.count() {
+        let id = rows.get(row, 1).expect("id is NOT NULL");
+        let retries = rows.get(row, 2).expect("retries is NOT NULL");
+        fail_attempt(session, call.now, id, retries, message.get(0, 1), None)?;
+    }
+    Ok(rows.count())
+}
+
+/// Fails the jobs of workers that have just been removed, or has them tried again.
+pub fn fail_of(call: &Call, budget: &Budget, did: &mut Did, workers: &[i64]) -> Result<(), Error> {
+    let (mut cursor, mut last) = (Cursor::default(), i64::MIN);
+    let find = |most| {
+        let params = params![workers.to_vec(), last];
+        let found = cursor.next(&call.session.run_at_most(&NEXT_OF, params, most + 1)?, most);
+        last = found.ids.last().copied().unwrap_or(last);
+        Ok(found)
+    };
+    let fail = |ids| fail_abandoned(call, ids);
+    did.jobs_abandoned += walk(call, budget, "job", find, fail)?.done;
+    Ok(())
+}
+
+/// Fails all of them, or has them tried again.
 pub fn fail(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
     let session = call.session;
-    let message = session.run(&WORKER_WENT_AWAY, &[])?;
-    let mut fail = |ids: Vec<i64>| {
-        let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
-        let rows = session.run(&ABANDONED, params![locked, "active"])?;
-        for row in 0..rows.count() {
-            let id = rows.get(row, 1).expect("id is NOT NULL");
-            let retries = rows.get(row, 2).expect("retries is NOT NULL");
-            fail_attempt(session, call.now, id, retries, message.get(0, 1), None)?;
-        }
-        Ok(rows.count())
-    };
+    let mut fail = |ids: Vec<i64>| fail_abandoned(call, ids);
     let mut fail_from = |budget: &Budget, mut worker: i64| {
         let mut last = i64::MIN;
         let find = |_| {

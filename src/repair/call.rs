@@ -33,4 +33,6 @@ pub struct Did {
     pub jobs_abandoned: i64,
     pub jobs_stuck: i64,
     pub more: bool,
+    /// Somebody had a worker locked whose session is gone.
+    pub workers_skipped: bool,
 }

@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod anywhere;
+mod attached;
 mod budget;
 mod call;
 mod ended;
@@ -35,10 +36,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 /// One after the other; each but the last has half of the time that is left.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     // Before any that touches a job, as dispatch_schedules does.
     mend_schedules,
     workers::mend_ahead,
+    attached::remove,
     workers::remove_silent,
     abandoned::fail,
     parked::place_due,
@@ -67,26 +69,48 @@ fn recount_limits(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error
 /// What repair() does, and its row says.
 pub fn do_all() -> Result<Did, Error> {
     must_be_writable(c"minion.repair()");
-    do_steps(&STEPS, None)
+    Ok(do_alone(None, all_steps)?.unwrap_or_default())
 }
 
 /// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer.
 pub fn do_some(most: Duration) -> Result<Did, Error> {
-    do_steps(&STEPS, Some(most))
+    Ok(do_alone(Some(most), all_steps)?.unwrap_or_default())
+}
+
+fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
+    let (last, others) = STEPS.split_last().expect("there are steps");
+    for step in others {
+        step(call, &budget.half(), did)?;
+    }
+    last(call, budget, did)
 }
 
 /// The same, but only jobs are put where they belong that were due before their parents were done.
 pub fn place_blocked(most: Duration) -> Result<Did, Error> {
-    do_steps(&[parked::place_due], Some(most))
+    Ok(do_alone(Some(most), parked::place_due)?.unwrap_or_default())
 }
 
-fn do_steps(steps: &[Step], most: Option<Duration>) -> Result<Did, Error> {
+/// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or
+/// of those that are known to have ended. To be called for all at first, and after a call that has failed; again soon if it
+/// has skipped some, and where it returns None, for somebody else repairs. If there is more, jobs may be left to
+/// [`do_all`], as those are that somebody has locked.
+pub fn remove_attached(all: bool, most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), |call, budget, did| {
+        attached::remove_those(call, budget, did, attached::whose(all))
+    })
+}
+
+/// None if somebody else does something of the kind.
+fn do_alone(
+    most: Option<Duration>,
+    work: impl FnOnce(&Call, &Budget, &mut Did) -> Result<(), Error>,
+) -> Result<Option<Did>, Error> {
     Session::with(|session| {
-        let mut did = Did::default();
         // Two of them would wait for each other's rows by way of parents and children.
         if !try_lock_repair() {
-            return Ok(did);
+            return Ok(None);
         }
+        let mut did = Did::default();
         lock_to_write(c"jobs");
         lock_to_write(c"workers");
         let spent = Cell::new(false);
@@ -96,20 +120,14 @@ fn do_steps(steps: &[Step], most: Option<Duration>) -> Result<Did, Error> {
         };
         let by_itself = most.is_some();
         let call = Call { session, now: clock(), by_itself, has_done: Cell::new(false) };
-        let (last, others) = steps.split_last().expect("there are steps");
-        without_waiting(|| {
-            for step in others {
-                step(&call, &budget.half(), &mut did)?;
-            }
-            last(&call, &budget, &mut did)
-        })?;
+        without_waiting(|| work(&call, &budget, &mut did))?;
         // A call that got nothing done in its time would do no better the next time.
         did.more = spent.get() && call.has_done.get();
-        Ok(did)
+        Ok(Some(did))
     })
 }
 
-/// Removes workers that are silent for minion.missing_after; fails, or retries, the active jobs of workers
+/// Removes workers that are silent for minion.missing_after, or whose session has ended that they were attached to; fails, or retries, the active jobs of workers
 /// that are gone; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
 /// queue is paused or a limit of 0 holds them; and removes finished jobs older than minion.remove_after. Call
 /// it now and then from one of the workers.

@@ -3,7 +3,8 @@
 use super::pass_over::pass_over;
 use super::time::{Rules, next_time};
 use crate::argument::given;
-use crate::error::{Error, Failure};
+use crate::error::Error;
+use crate::failure::Failure;
 use crate::job::new_job::NewJob;
 use crate::job::{enqueue, unique};
 use crate::server::advisory::try_lock_dispatch;

@@ -1,6 +1,7 @@
 //! A schedule that a call goes on without.
 
-use crate::error::{Failure, excerpt};
+use crate::error::excerpt;
+use crate::failure::Failure;
 
 /// Says that all others are seen to.
 pub fn pass_over(name: &str, failure: Failure) {

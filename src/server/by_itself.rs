@@ -1,7 +1,8 @@
 //! Transactions of a process that serves no client.
 
 use super::identity::as_owner_until_commit;
-use crate::error::{Error, Failure};
+use crate::error::Error;
+use crate::failure::Failure;
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
 use std::ffi::CStr;

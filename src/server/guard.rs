@@ -1,7 +1,8 @@
 //! Work that may fail without taking all else with it.
 
 use super::meanwhile::Meanwhile;
-use crate::error::{Error, Failure};
+use crate::error::Error;
+use crate::failure::Failure;
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;

@@ -143,7 +143,11 @@ unsafe fn command(node: *mut pg_sys::Node) -> Option<Command> {
             T_AlterRoleSetStmt => {
                 let alter = &*node.cast::<pg_sys::AlterRoleSetStmt>();
                 let database = (!alter.database.is_null()).then(|| oid_of(alter.database));
-                Some(Command::Settings(database))
+                // Of all roles, or of the one that background workers are: see `bgworker::connect`.
+                let is_theirs = alter.role.is_null()
+                    || pg_sys::get_rolespec_oid(alter.role, true)
+                        == pg_sys::BOOTSTRAP_SUPERUSERID.into();
+                is_theirs.then_some(Command::Settings(database))
             }
             T_CreateExtensionStmt | T_AlterExtensionStmt | T_DropOwnedStmt => {
                 Some(Command::Extensions)

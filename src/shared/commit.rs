@@ -4,6 +4,7 @@
 
 use super::adding::find_or_add;
 use super::afterwards::{forget_all, lower, tell_background, wake, wake_for_undone};
+use super::attached;
 use super::databases;
 use super::lane::Position;
 use super::lanes::Lanes;
@@ -116,11 +117,17 @@ pub fn notify() -> bool {
 }
 
 /// Something is to be done by itself at a time, which may be a different one by then.
+#[allow(dead_code)]
 pub fn timed(at: Timestamp) {
     if is_heard() {
         register();
         NOTES.with_borrow_mut(|notes| notes.at = notes.at.min(at));
     }
+}
+
+/// A worker is tied to this session, or is no more: see [`attached`].
+pub fn attaching() {
+    register();
 }
 
 /// There is something to do for the background worker: some of [`task`].
@@ -207,11 +214,15 @@ fn register() {
 extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
     if event == XACT_EVENT_PRE_COMMIT {
-        return before_commit();
+        before_commit();
+    }
+    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
+        return attached::join();
     }
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
     }
+    attached::end(event == XACT_EVENT_COMMIT);
     NOTES.with(|notes| {
         // Nobody borrows it while a transaction ends; were that ever wrong, a hint is lost and no server.
         let (Some(slots), Ok(mut notes)) = (SLOTS.get(), notes.try_borrow_mut()) else { return };
@@ -274,8 +285,12 @@ extern "C-unwind" fn at_end_of_sub(
     _: *mut std::ffi::c_void,
 ) {
     match event {
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => changes::hand_over(own, parent),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+            changes::hand_over(own, parent);
+            attached::hand_over(own, parent);
+        }
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            attached::undo(own);
             // What a guard of ours has undone is not to be tried by everybody in turn.
             let slots = SLOTS.get().filter(|_| !is_in_guard());
             if slots.is_some() && changes::are_lost() {

@@ -78,8 +78,10 @@ pub struct Database {
     /// Whether the launcher is to start a worker.
     pub wanted: AtomicBool,
     pub worker: Process,
-    /// Until when its worker has nothing to do, as far as anybody knows; without one, when the launcher starts it.
+    /// When there is something to do though nobody asks: without a worker, the launcher starts one then.
     until: AtomicI64,
+    /// Until when its worker knows that nothing comes due.
+    due: AtomicI64,
     /// How many commands need to have the database to themselves.
     alone: AtomicU32,
     known: AtomicU32,
@@ -183,6 +185,7 @@ impl Database {
         self.orderly.store(false, SeqCst);
         self.begin_anew();
         self.set_until(Timestamp::INFINITY);
+        self.set_due(Timestamp::INFINITY);
         self.set_known(Known::Nothing);
         self.report.with(|report| *report = Report::default());
         self.oid.store(oid, SeqCst);
@@ -193,6 +196,12 @@ impl Database {
         self.repaired.store(0, SeqCst);
         self.told_until.store(0, SeqCst);
         self.has_lanes.store(false, SeqCst);
+    }
+
+    /// There is something for repair to do at once.
+    pub fn is_to_repair(&self) {
+        self.repaired.store(1, SeqCst);
+        self.repair_at.store(1, SeqCst);
     }
 
     pub fn oid(&self) -> u32 {
@@ -221,9 +230,13 @@ impl Database {
 
     /// Something is to be done at a time.
     pub fn ask_for(&self, at: Timestamp) {
-        if at.0 < self.until.load(SeqCst) {
+        if at.0 < self.due.load(SeqCst) {
             self.ask(task::DUE);
         }
+    }
+
+    pub fn set_due(&self, due: Timestamp) {
+        self.due.store(due.0, SeqCst);
     }
 
     pub fn known(&self) -> Known {

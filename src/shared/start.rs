@@ -5,6 +5,7 @@ use super::counters::COUNTERS;
 use super::databases::DATABASES;
 use super::memory::{Content, LwLocks, Part};
 use super::slots::SLOTS;
+use super::tied::TIED;
 use super::waiters::WAITERS;
 use pgrx::pg_sys;
 use pgrx::shmem::PgSharedMemoryInitialization;
@@ -22,7 +23,7 @@ fn size() -> usize {
     fn of<T: Content>(_: &Part<T>) -> usize {
         Part::<T>::size()
     }
-    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS) + of(&DATABASES)
+    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS) + of(&DATABASES) + of(&TIED)
 }
 
 impl PgSharedMemoryInitialization for Shared {
@@ -51,7 +52,8 @@ impl PgSharedMemoryInitialization for Shared {
             let memory = WAITERS.start(memory, !found, &locks);
             let memory = COUNTERS.start(memory, !found, &locks);
             let memory = BOUNDS.start(memory, !found, &locks);
-            DATABASES.start(memory, !found, &locks);
+            let memory = DATABASES.start(memory, !found, &locks);
+            TIED.start(memory, !found, &locks);
         }
     }
 }

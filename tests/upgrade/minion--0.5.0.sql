@@ -68,7 +68,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:31
+-- src/legacy.rs:32
 -- minion::legacy::await_job
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -85,7 +85,7 @@ AS 'MODULE_PATHNAME', 'backoff_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:214
+-- src/worker/mod.rs:76
 -- minion::worker::broadcast
 CREATE  FUNCTION "broadcast"(
 	"command" TEXT, /* Option < & str > */
@@ -128,7 +128,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/dispatch.rs:58
+-- src/schedule/dispatch.rs:59
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -141,7 +141,7 @@ AS 'MODULE_PATHNAME', 'dispatch_schedules_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:13
+-- src/legacy.rs:14
 -- minion::legacy::enqueue
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -168,7 +168,7 @@ AS 'MODULE_PATHNAME', 'enqueue_unique_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue_many.rs:312
+-- src/job/enqueue_many.rs:313
 -- minion::job::enqueue_many::enqueue_many
 CREATE  FUNCTION "enqueue_many"(
 	"jobs" jsonb /* Option < Jsonb > */
@@ -367,6 +367,7 @@ CREATE TABLE minion.workers (
     host     text NOT NULL,
     status   jsonb NOT NULL DEFAULT '{}',
     inbox    jsonb NOT NULL DEFAULT '[]',
+    attached timestamptz,
     CONSTRAINT workers_pkey PRIMARY KEY (id),
     CONSTRAINT workers_host_has_at_most_1000_bytes CHECK (octet_length(host) <= 1000),
     CONSTRAINT workers_status_is_object CHECK (jsonb_typeof(status) = 'object'),
@@ -862,7 +863,7 @@ CREATE FUNCTION minion.list_workers(
     ids bigint[] DEFAULT NULL
 ) RETURNS TABLE (
     id bigint, host text, pid int, started timestamptz, notified timestamptz, status jsonb,
-    jobs bigint[], total bigint
+    jobs bigint[], total bigint, attached bool
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT worker.id, worker.host, worker.pid, worker.started, worker.notified, worker.status,
@@ -872,7 +873,8 @@ BEGIN ATOMIC
             WHERE job.state = 'active' AND job.worker = worker.id
             ORDER BY job.id
         ),
-        count(*) OVER ()
+        count(*) OVER (),
+        worker.attached IS NOT NULL
     FROM minion.workers AS worker
     WHERE (list_workers.before IS NULL OR worker.id < list_workers.before)
       AND (list_workers.ids IS NULL OR worker.id = ANY (list_workers.ids))
@@ -977,7 +979,7 @@ FROM minion.list_background_workers() AS worker;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:232
+-- src/worker/mod.rs:94
 -- minion::worker::receive
 CREATE  FUNCTION "receive"(
 	"worker" bigint /* Option < i64 > */
@@ -987,16 +989,24 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:151
--- minion::worker::register_worker
+-- src/worker/register.rs:203
+-- minion::worker::register::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
 	"host" TEXT DEFAULT NULL, /* Option < & str > */
 	"pid" INT DEFAULT NULL, /* Option < i32 > */
-	"status" jsonb DEFAULT '{}' /* Option < Jsonb > */
+	"status" jsonb DEFAULT '{}', /* Option < Jsonb > */
+	"attached" bool DEFAULT false /* Option < bool > */
 ) RETURNS bigint /* Result < i64, ErrorReport > */
+
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_worker_wrapper';
+AS 'MODULE_PATHNAME', 'register_attachable_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:64
+-- minion::legacy::register_worker
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1028,13 +1038,13 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:37
+-- src/legacy.rs:38
 -- minion::legacy::repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:120
+-- src/repair/mod.rs:138
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -1147,7 +1157,7 @@ AS 'MODULE_PATHNAME', 'unlock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker.rs:203
+-- src/worker/mod.rs:59
 -- minion::worker::unregister_worker
 CREATE  FUNCTION "unregister_worker"(
 	"id" bigint /* Option < i64 > */
@@ -1316,7 +1326,7 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 --   job::change::cancel_job
 --   job::bulk::retry_jobs
 --   job::bulk::remove_jobs
---   worker::register_worker
+--   worker::register::register_attachable
 --   worker::unregister_worker
 --   worker::broadcast
 --   worker::receive
@@ -1480,12 +1490,14 @@ Raises 22023 for an expression that is invalid or matches no time within five ye
 
 -- Workers
 
-COMMENT ON FUNCTION minion.register_worker(bigint, text, int, jsonb) IS
+COMMENT ON FUNCTION minion.register_worker(bigint, text, int, jsonb, bool) IS
 'Registers a worker and returns its id; with that id, says that the worker is still there (do that every few minutes).
 id NULL (a new one): an id that this function returned before, also one that repair() has removed since; status {}: a JSON object, replaced by each call;
-host, pid NULL (what the server knows of the connection): where the worker runs; those of the first call are kept.
-Raises 22023 for an id that was never issued, 22004 for a NULL status, 23514 for a status that is not an object or a host over 1000 bytes.
-Semantics: Minion''s register_worker.';
+host, pid NULL (what the server knows of the connection): where the worker runs; those of the first call are kept;
+attached false (what was said before stays): the worker is gone as soon as this session has ended, however it ends. Not behind a transaction pooler;
+without minion in shared_preload_libraries it means nothing.
+Raises 22023 for an id that was never issued, 22004 for a NULL status or attached, 23514 for a status that is not an object or a host over 1000 bytes,
+53400 if too many workers are attached. Semantics: Minion''s register_worker.';
 
 COMMENT ON FUNCTION minion.unregister_worker(bigint) IS
 'Removes a worker that stops. True if it was registered. Jobs that it leaves active are failed or retried by the next repair().
@@ -1501,7 +1513,7 @@ COMMENT ON FUNCTION minion.receive(bigint) IS
 Raises 42704 for a worker that is not registered, 22004 for NULL. Semantics: Minion''s receive.';
 
 COMMENT ON FUNCTION minion.list_workers(bigint, bigint, bigint, bigint[]) IS
-'Lists workers, newest first, with the ids of their active jobs and the number of all matches (total).
+'Lists workers, newest first, with the ids of their active jobs, the number of all matches (total), and whether they are attached to a session.
 skip 0, take 100: the page; before NULL: only ids below it; ids NULL (any): only these. Raises 2201X and 2201W for a negative skip or take.
 Semantics: Minion''s list_workers.';
 
@@ -1563,7 +1575,7 @@ Semantics: Minion''s history.';
 
 COMMENT ON FUNCTION minion.repair() IS
 'Puts right what time and vanished workers leave behind; call it every few minutes. Returns one row that says how many of each:
-workers_removed: silent for minion.missing_after; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
+workers_removed: silent for minion.missing_after, or attached to a session that is gone; jobs_removed: finished for minion.remove_after, but no unfinished job''s parents;
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
 jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
 more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
@@ -1682,7 +1694,7 @@ COMMENT ON INDEX minion.children_parents IS 'For the children in list_jobs(), an
 -- Workers
 
 COMMENT ON TABLE minion.workers IS
-'Who takes jobs. repair() removes workers that were silent for minion.missing_after.';
+'Who takes jobs. repair() removes workers that were silent for minion.missing_after, or whose session is gone that they were attached to.';
 COMMENT ON COLUMN minion.workers.id IS 'What register_worker() returned.';
 COMMENT ON COLUMN minion.workers.started IS 'When it was registered.';
 COMMENT ON COLUMN minion.workers.notified IS 'When it was last heard of.';
@@ -1690,6 +1702,8 @@ COMMENT ON COLUMN minion.workers.pid IS 'Its process, or that of its connection 
 COMMENT ON COLUMN minion.workers.host IS 'Where it runs, or where its connection came from.';
 COMMENT ON COLUMN minion.workers.status IS 'A JSON object that the worker says about itself.';
 COMMENT ON COLUMN minion.workers.inbox IS 'Commands that it has not received yet: [["command", arg, …], …].';
+COMMENT ON COLUMN minion.workers.attached IS
+'NULL: it is not attached to a session. Else when the server''s shared memory was made, at its start or after a crash: with that the session is gone, too.';
 COMMENT ON CONSTRAINT workers_host_has_at_most_1000_bytes ON minion.workers IS 'A host name, or an address.';
 COMMENT ON CONSTRAINT workers_status_is_object ON minion.workers IS 'Status values have names.';
 COMMENT ON CONSTRAINT workers_inbox_is_array ON minion.workers IS 'A list of commands.';
@@ -1895,7 +1909,7 @@ GRANT EXECUTE ON FUNCTION
     minion.retry_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.remove_jobs(bigint, bigint[], text[], text[], minion.job_state[], text[]),
     minion.dispatch_schedules(),
-    minion.register_worker(bigint, text, int, jsonb),
+    minion.register_worker(bigint, text, int, jsonb, bool),
     minion.unregister_worker(bigint),
     minion.broadcast(text, jsonb, bigint[]),
     minion.receive(bigint),

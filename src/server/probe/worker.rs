@@ -14,6 +14,7 @@ use std::cell::Cell;
 const ID: i32 = 1;
 const NOTIFIED: i32 = 3;
 const STATUS: i32 = 6;
+const ATTACHED: i32 = 8;
 
 thread_local! {
     /// The worker whose row this session has written last, and where.
@@ -30,6 +31,8 @@ pub struct Heard {
     pub ctid: pg_sys::ItemPointerData,
     notified: Timestamp,
     same_status: bool,
+    /// If it was asked for.
+    pub attached: Option<Timestamp>,
 }
 
 /// Whether the caller may ask where a worker's row is.
@@ -38,8 +41,9 @@ pub fn may_look() -> bool {
 }
 
 impl Heard {
-    /// None if a statement has to look.
-    pub fn of(worker: i64, status: Jsonb) -> Option<Self> {
+    /// None if a statement has to look. `attached`: whether to say that too; an older version of the extension has no such
+    /// column.
+    pub fn of(worker: i64, status: Jsonb, attached: bool) -> Option<Self> {
         let (_, version) = LAST.get().filter(|(last, _)| *last == worker)?;
         version.look(c"workers", |found| {
             let same_worker = found.get::<i64>(ID) == Some(worker);
@@ -48,6 +52,7 @@ impl Heard {
                 ctid: version.ctid(),
                 notified: found.get(NOTIFIED)?,
                 same_status: is_equal(found.get(STATUS)?, status),
+                attached: if attached { found.get(ATTACHED) } else { None },
             })
         })
     }

@@ -1,7 +1,7 @@
 //! A standby: what writes is refused as it is in any read-only transaction, what reads goes on, and a promotion
 //! makes a queue of it.
 
-use integration::heads::run;
+use integration::heads::{is_preloaded, run};
 use integration::server::Server;
 use integration::{Ask, until};
 use postgres::error::SqlState;
@@ -48,6 +48,7 @@ fn a_standby_refuses_what_writes_and_a_promotion_makes_a_queue_of_it() {
     let server = Server::alike();
     let mut primary = server.queue("queue");
     primary.register();
+    primary.one::<i64>("SELECT minion.register_worker(attached => true)", &[]);
     run(
         &mut primary,
         "SELECT minion.limit_task('limited', 1), minion.enqueue('task'), minion.enqueue('limited')",
@@ -76,4 +77,8 @@ fn a_standby_refuses_what_writes_and_a_promotion_makes_a_queue_of_it() {
     until("it is promoted", || !client.one::<bool>("SELECT pg_is_in_recovery()", &[]));
     let claimed = client.all::<i64>("SELECT id FROM minion.dequeue(1, max_jobs => 2)", &[]);
     assert_eq!(claimed, [1, 2]);
+    // The primary's session is none of this server's.
+    let removed: i64 = client.one("SELECT workers_removed FROM minion.repair()", &[]);
+    assert_eq!(removed, i64::from(is_preloaded(&mut client)));
+    assert_eq!(client.all::<i64>("SELECT id FROM minion.workers", &[])[0], 1);
 }

@@ -57,6 +57,21 @@ SELECT id FROM minion.dequeue(2);
 SELECT minion.finish_job(1, 0), minion.fail_job(2, 0);
 SELECT id, jobs FROM minion.list_workers(ids => '{1,2,4}');
 
+-- attached: with false, what was said before stays. Without shared memory there is nothing to attach to.
+SELECT minion.register_worker(attached => NULL);
+SELECT minion.register_worker(1, attached => true);
+SELECT minion.register_worker(1), minion.register_worker(2);
+SELECT id, attached = (current_setting('shared_preload_libraries') = 'minion') AS as_expected
+FROM minion.list_workers(ids => '{1}');
+SELECT id, attached FROM minion.list_workers(ids => '{2}');
+SELECT workers_removed FROM minion.repair();
+-- Of an earlier start of the server, whoever says so.
+UPDATE minion.workers SET attached = now() - interval '1 day' WHERE id = 2;
+SELECT workers_removed FROM minion.repair();
+SELECT id FROM minion.workers ORDER BY id;
+SELECT minion.register_worker(2);
+SELECT id, attached FROM minion.list_workers(ids => '{2}');
+
 -- broadcast puts a command into the inboxes of the workers named; {} means all.
 SELECT minion.reset('all') \g /dev/null
 ALTER SEQUENCE minion.workers_id_seq RESTART;
