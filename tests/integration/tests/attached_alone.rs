@@ -1,7 +1,7 @@
 //! Workers that are attached to a session, where the server stops or has no room for more.
 
 use integration::heads::{is_preloaded, run};
-use integration::server::{Server, kill};
+use integration::server::Server;
 use integration::{Ask, until};
 use postgres::Client;
 use postgres::error::SqlState;
@@ -58,12 +58,10 @@ fn workers_of_an_earlier_start_are_gone_and_a_full_table_has_room_again() {
         let kept: i64 = held.one(claim, &[&back]);
         assert_eq!(removed(&mut held), 0);
         match of {
-            "a backend" => kill(held.backend()),
-            "the postmaster" => kill(server.postmaster()),
-            _ => drop(server.stop("fast")),
+            "a backend" => server.crash(held.backend()),
+            "the postmaster" => server.crash(server.postmaster()),
+            _ => server.restart(),
         }
-        until("it is noticed", || held.simple_query("SELECT 1").is_err());
-        server.until_up();
         let mut client = server.connect("queue");
         // One of them is there again before anybody looks.
         let mut again = server.connect("queue");

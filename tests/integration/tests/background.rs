@@ -4,7 +4,7 @@ use integration::background::{
     launcher, make_due, shown, soon, until_enqueued, until_none, until_served, worker,
 };
 use integration::heads::run;
-use integration::server::{Server, kill};
+use integration::server::Server;
 use integration::{Ask, until};
 use postgres::Client;
 
@@ -102,9 +102,7 @@ fn after_a_crash_a_worker_goes_on_by_itself() {
     let mut one = server.queue("one");
     for of_postmaster in [false, true] {
         due_in_a_moment(&mut one, "crash");
-        kill(if of_postmaster { server.postmaster() } else { one.backend() });
-        until("its connection is lost", || one.simple_query("").is_err());
-        server.until_up();
+        server.crash(if of_postmaster { server.postmaster() } else { one.backend() });
         let mut watch = server.connect("postgres");
         soon("a launcher after a crash", || launcher(&mut watch).is_some());
         soon("a worker after a crash", || worker(&mut watch, "one").is_some());

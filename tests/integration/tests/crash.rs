@@ -3,7 +3,7 @@
 
 use integration::Ask;
 use integration::load::{Told, work};
-use integration::server::{Server, kill};
+use integration::server::Server;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -35,14 +35,10 @@ fn a_crash_loses_nothing_and_nothing_is_claimed_twice() {
             begins.recv().unwrap();
         }
         thread::sleep(Duration::from_millis(700));
-        match of_postmaster {
-            true => kill(server.postmaster()),
-            false => kill(held.backend()),
-        }
+        server.crash(if of_postmaster { server.postmaster() } else { held.backend() });
         for told in workers.into_iter().map(|worker| worker.join().unwrap()) {
             all.add(told);
         }
-        server.until_up();
 
         let mut client = server.connect("queue");
         all.check(&mut client);
