@@ -469,7 +469,7 @@ COMMENT ON COLUMN minion.background_workers.pid IS 'NULL: there is no process, f
 COMMENT ON COLUMN minion.background_workers.activity IS 'What it is at.';
 COMMENT ON COLUMN minion.background_workers.since IS 'Since when.';
 COMMENT ON COLUMN minion.background_workers.starts IS 'How many processes were started for the database since the start of the server.';
-COMMENT ON COLUMN minion.background_workers.failures IS 'How many of the last ones have ended by an error; the next one comes the later.';
+COMMENT ON COLUMN minion.background_workers.failures IS 'How often in a row a process, or one of its duties, has failed; it is tried the later.';
 COMMENT ON COLUMN minion.background_workers.last_error IS 'The last error, of a start or of a single duty.';
 COMMENT ON COLUMN minion.background_workers.failed IS 'When that was.';
 COMMENT ON COLUMN minion.background_workers.next_due IS 'When there is something to do though nothing happens; NULL: never.';

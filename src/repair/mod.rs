@@ -72,9 +72,10 @@ pub fn do_all() -> Result<Did, Error> {
     Ok(do_alone(None, all_steps)?.unwrap_or_default())
 }
 
-/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer.
-pub fn do_some(most: Duration) -> Result<Did, Error> {
-    Ok(do_alone(Some(most), all_steps)?.unwrap_or_default())
+/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer. None as
+/// below.
+pub fn do_some(most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), all_steps)
 }
 
 fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
@@ -86,8 +87,8 @@ fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
 }
 
 /// The same, but only jobs are put where they belong that were due before their parents were done.
-pub fn place_blocked(most: Duration) -> Result<Did, Error> {
-    Ok(do_alone(Some(most), parked::place_due)?.unwrap_or_default())
+pub fn place_blocked(most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), parked::place_due)
 }
 
 /// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or
