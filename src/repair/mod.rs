@@ -12,6 +12,7 @@ mod call;
 mod ended;
 mod parked;
 mod spare;
+pub mod time_limit;
 mod waiting;
 mod walk;
 mod workers;
@@ -33,12 +34,13 @@ use pgrx::prelude::*;
 use std::cell::Cell;
 
 /// One after the other; each but the last has half of the time that is left.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     // Before any that touches a job, as dispatch_schedules does.
     mend_schedules,
     workers::mend_ahead,
     workers::remove_silent,
     abandoned::fail,
+    time_limit::fail,
     parked::place_due,
     recount_limits,
     waiting::remove_expired,
@@ -90,7 +92,7 @@ pub fn do_all() -> Result<Did, Error> {
 }
 
 /// Removes workers that are silent for minion.missing_after; fails, or retries, the active jobs of workers
-/// that are gone; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
+/// that are gone, and those that are active for longer than their time limit; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
 /// queue is paused or a limit of 0 holds them; and removes finished jobs older than minion.remove_after. Call
 /// it now and then from one of the workers.
 ///
