@@ -172,14 +172,15 @@ impl Columns {
         Ok(())
     }
 
-    fn is_limited(&self) -> bool {
-        self.time_limit.iter().any(Option::is_some)
+    /// The first with a time limit.
+    fn first_limited(&self) -> Option<usize> {
+        self.time_limit.iter().position(Option::is_some)
     }
 
     /// All of them in one statement; none has a key.
     fn insert(self, session: &Session, now: Timestamp) -> Result<Vec<i64>, Error> {
         let count = self.task.len();
-        let is_limited = self.is_limited();
+        let is_limited = self.first_limited().is_some();
         let params = params![
             now,
             self.delay,
@@ -296,9 +297,17 @@ fn enqueue_many(jobs: Option<Jsonb>) -> Result<SetOfIterator<'static, i64>, Erro
         return Err(Error::Element { path: "jobs".into(), problem }.into());
     }
     let jobs = columns(&jobs.text())?;
-    let ids = Session::with(|session| match jobs.unique_key.iter().all(Option::is_none) {
-        true => jobs.insert(session, clock()),
-        false => jobs.insert_unique(session, clock()),
+    let ids = Session::with(|session| {
+        if let Some(at) = jobs.first_limited()
+            && !session.has_time_limits()?
+        {
+            let problem = format!("unknown key {}", excerpt("time_limit"));
+            return Err(Error::Element { path: format!("jobs[{at}]"), problem });
+        }
+        match jobs.unique_key.iter().all(Option::is_none) {
+            true => jobs.insert(session, clock()),
+            false => jobs.insert_unique(session, clock()),
+        }
     })?;
     Ok(SetOfIterator::new(ids))
 }

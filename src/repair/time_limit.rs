@@ -10,9 +10,7 @@ use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use crate::server::time::Timestamp;
 use pgrx::pg_sys;
-
-/// Since when jobs have one.
-const LIMITED: &str = "0.5.0";
+use std::cell::Cell;
 
 /// The active jobs that have a limit, as `jobs_time_limit` has them.
 macro_rules! limited {
@@ -126,7 +124,7 @@ static MESSAGE: Statement =
 /// When the next active job that has not exceeded its limit at a time will do so; infinity for none. Those that have
 /// by then and are active still, [`fail`] could not fail: they have their turn in the next repair.
 pub fn next_end(session: &Session, after: Timestamp) -> Result<Timestamp, Error> {
-    if !session.has_reached(LIMITED)? {
+    if !session.has_time_limits()? {
         return Ok(Timestamp::INFINITY);
     }
     let rows = session.run(&NEXT_END, params![after])?;
@@ -136,10 +134,11 @@ pub fn next_end(session: &Session, after: Timestamp) -> Result<Timestamp, Error>
 /// Fails them, or has them tried again, and tells their workers to stop.
 pub fn fail(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
     let Call { session, now, .. } = *call;
-    if !session.has_reached(LIMITED)? {
+    if !session.has_time_limits()? {
         return Ok(());
     }
     let message = session.run(&MESSAGE, &[])?;
+    let warned = Cell::new(false);
     let fail = |ids: Vec<i64>| {
         let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
         let rows = session.run(&EXCEEDED, params![locked, "active", now])?;
@@ -161,7 +160,9 @@ pub fn fail(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
             && let Err(failure) =
                 guarded(|| session.run(&STOP, params![stopped, workers]).map(drop))
         {
-            failure.pass_over("the inboxes of workers");
+            if !warned.replace(true) {
+                failure.pass_over("telling workers to stop");
+            }
         }
         Ok(count)
     };

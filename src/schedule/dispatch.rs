@@ -1,6 +1,5 @@
 //! dispatch_schedules: a job for each schedule whose time has come.
 
-use super::LIMITED;
 use super::pass_over::pass_over;
 use super::time::{Rules, next_time};
 use crate::argument::given;
@@ -74,7 +73,7 @@ fn dispatch_schedules() -> Result<
         lock_to_write(c"jobs");
         lock_to_write(c"schedules");
         let now = clock();
-        let statement = match session.has_reached(LIMITED)? {
+        let statement = match session.has_time_limits()? {
             true => &DUE,
             false => &DUE_WITHOUT_LIMIT,
         };

@@ -18,9 +18,6 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use time::{Rules, next_time};
 
-/// Since when jobs and schedules have a time limit.
-const LIMITED: &str = "0.5.0";
-
 /// How often a schedule is looked for and added.
 const TRIES: usize = 10;
 
@@ -144,7 +141,7 @@ pub fn schedule_limited(
         unique_key, time_limit
     ];
     Ok(Session::with(|session| {
-        let (statements, params) = match session.has_reached(LIMITED)? {
+        let (statements, params) = match session.has_time_limits()? {
             true => (&SET_UP, &params[..]),
             false => (&SET_UP_WITHOUT_LIMIT, &params[..WITHOUT_LIMIT]),
         };
