@@ -191,3 +191,40 @@ fn date(call: &Call, budget: &Budget) -> Result<(), Error> {
     let date = |ids| Ok(call.session.run(&DATE, params![call.now, ids, "active"])?.count());
     walk(call, budget, "job", find, date).map(drop)
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::next_end;
+    use crate::server::session::Session;
+    use crate::server::time::Timestamp;
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn the_next_end_is_that_of_the_active_job_that_is_out_of_time_first() {
+        let next =
+            |after| Session::with(|session| next_end(session, Timestamp(after))).expect("SQL");
+        let end = |id: i64| {
+            let sql = "SELECT minion.time_limit_ends(started, time_limit) FROM minion.jobs WHERE task = $1";
+            let task = id.to_string();
+            let end = Spi::get_one_with_args::<TimestampWithTimeZone>(sql, &[task.as_str().into()]);
+            i64::from(end.expect("SQL").expect("a time"))
+        };
+        assert_eq!(next(i64::MIN), Timestamp::INFINITY);
+        Spi::run(
+            "INSERT INTO minion.jobs (task, state, started, time_limit) VALUES
+                ('1', 'active', now(), '1 hour'),
+                ('2', 'active', now() - interval '1 day', '1 hour'),
+                ('3', 'active', now() - interval '1 day', '25 hours 1 second'),
+                ('4', 'active', now(), NULL),
+                ('5', 'active', NULL, '1 second'),
+                ('6', 'inactive', now(), '1 second'),
+                ('7', 'active', 'infinity', '1 second')",
+        )
+        .expect("SQL");
+        assert_eq!(next(i64::MIN).0, end(2));
+        assert_eq!(next(end(2)).0, end(1));
+        assert_eq!(next(end(1)).0, end(3));
+        assert_eq!(next(end(3)), Timestamp::INFINITY);
+    }
+}

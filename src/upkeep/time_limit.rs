@@ -46,8 +46,44 @@ pub fn tell_end(job: &Row) {
 mod tests {
     use super::{END_OF_TIME, LONGEST_MICROS, ends};
     use crate::server::time::Timestamp;
+    use crate::shared::commit::is_heard;
+    use crate::shared::notes::NOTES;
     use pgrx::datum::Interval;
     use pgrx::prelude::*;
+
+    #[pg_test]
+    fn a_transaction_tells_when_its_active_jobs_are_out_of_time_however_they_have_come_to_be_so() {
+        let run = |sql| Spi::run(sql).expect("SQL");
+        let told =
+            || NOTES.with_borrow_mut(|notes| std::mem::replace(&mut notes.at, Timestamp::INFINITY));
+        let first = || {
+            let sql = "SELECT min(minion.time_limit_ends(started, time_limit)) FROM minion.jobs WHERE state = 'active'";
+            let first = Spi::get_one::<TimestampWithTimeZone>(sql).expect("SQL").expect("a time");
+            if is_heard() { Timestamp(first.into()) } else { Timestamp::INFINITY }
+        };
+        run(
+            "SELECT minion.enqueue('a', time_limit => '1 hour'), minion.enqueue('b', priority => 1)",
+        );
+        run(
+            "SELECT minion.register_worker(); SELECT minion.dequeue(currval('minion.workers_id_seq'))",
+        );
+        assert_eq!(told(), Timestamp::INFINITY);
+        run("SELECT minion.dequeue(currval('minion.workers_id_seq'))");
+        assert_eq!(told(), first());
+        run("UPDATE minion.jobs SET started = now() - interval '1 minute' WHERE task = 'a'");
+        assert_eq!(told(), first());
+        run("UPDATE minion.jobs SET time_limit = '1 minute' WHERE task = 'a'");
+        assert_eq!(told(), first());
+        run(
+            "INSERT INTO minion.jobs (task, state, started, time_limit) VALUES ('c', 'active', now(), '1 second')",
+        );
+        assert_eq!(told(), first());
+        run(
+            "UPDATE minion.jobs SET time_limit = NULL; UPDATE minion.jobs SET notes = '{\"a\": 1}'",
+        );
+        assert_eq!(told(), Timestamp::INFINITY);
+        run("DELETE FROM minion.jobs");
+    }
 
     #[pg_test]
     fn no_start_and_no_limit_are_too_much_for_the_end_of_a_time_limit() {
