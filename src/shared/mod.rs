@@ -21,7 +21,7 @@ pub mod lane;
 pub mod lanes;
 mod memory;
 mod names;
-mod notes;
+pub mod notes;
 mod process;
 pub mod shown;
 mod slot;
