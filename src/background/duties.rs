@@ -34,10 +34,11 @@ impl Duty {
 type Run = fn(&Database) -> Result<Turn, Failure>;
 
 /// Those first that take no time and that somebody waits for.
-const DUTIES: [Duty; 7] = [
+const DUTIES: [Duty; 8] = [
     Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
     Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
     Duty::asked("ends attached workers", task::ENDED, upkeep::end_attached),
+    Duty { timed: true, ..Duty::asked("ends attempts", 0, upkeep::end_attempts) },
     Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
     Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
     Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },

@@ -4,8 +4,10 @@
 use super::turn::Turn;
 use crate::failure::Failure;
 use crate::repair;
+use crate::repair::time_limit::next_end;
 use crate::schedule::dispatch::{dispatch, next_dispatch};
 use crate::server::by_itself::transaction_as_owner;
+use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
 use crate::shared::database::{Database, task};
@@ -57,6 +59,32 @@ pub fn end_attached(database: &Database) -> Result<Turn, Failure> {
         // What has ended is kept in mind until its row is seen to have gone.
         false if did.workers_removed > 0 => Turn::at(clock()),
         false => Turn::never(),
+    })
+}
+
+/// Attempts that are under way for longer than their time limit are failed.
+pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
+    let next = |after| {
+        transaction_as_owner(c"minion: looks for time limits", || {
+            Session::with(|session| next_end(session, after))
+        })
+    };
+    let now = clock();
+    let first = next(Timestamp::BEFORE_ALL)?;
+    if first > now {
+        return Ok(Turn::at(first));
+    }
+    let end = || repair::end_attempts(LONG);
+    match transaction_as_owner(c"minion: ends attempts", end)? {
+        None => return Ok(Turn::at(clock().after(BUSY))),
+        Some(did) if did.more => return Ok(Turn::at(clock())),
+        Some(_) => {}
+    }
+    let first = next(Timestamp::BEFORE_ALL)?;
+    Ok(match first > now {
+        true => Turn::at(first),
+        // Somebody has one of them locked, or a trigger is in the way.
+        false => Turn::at(next(now)?).undone(),
     })
 }
 

@@ -120,7 +120,6 @@ pub fn notify() -> bool {
 }
 
 /// Something is to be done by itself at a time, which may be a different one by then.
-#[allow(dead_code)]
 pub fn timed(at: Timestamp) {
     if is_heard() {
         register();

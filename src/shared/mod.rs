@@ -28,7 +28,7 @@ pub mod lanes;
 pub mod launcher;
 mod memory;
 mod names;
-mod notes;
+pub mod notes;
 mod process;
 pub mod report;
 pub mod shown;
