@@ -1,6 +1,6 @@
 //! Rows of `minion.jobs`, as triggers get them and looks into an index find them.
 
-use super::types::{Typed, column_as, is_named};
+use super::types::{Typed, column_as, is_column};
 use crate::error::Error;
 use pgrx::datum::Interval;
 use pgrx::enum_helper::lookup_enum_by_oid;
@@ -143,7 +143,7 @@ impl Row {
         // SAFETY: the row's shape is that of the table, and the column is one of it, and has this type.
         unsafe {
             let last = (*self.shape).natts;
-            let is_it = |place: &i32| is_named(self.shape, *place, c"time_limit");
+            let is_it = |place: &i32| is_column::<Interval>(self.shape, *place, c"time_limit");
             let place = (TIME_LIMIT..=last).find(is_it)?;
             column_as(self.shape, place, self.at(place))
         }

@@ -44,16 +44,18 @@ unsafe fn type_of(shape: pg_sys::TupleDesc, column: i32) -> pg_sys::Oid {
     }
 }
 
-/// Whether there is a column at this place that has the name.
+/// Whether there is a column at this place that has the name and the type.
 ///
 /// # Safety
 ///
 /// It is a description of rows.
-pub unsafe fn is_named(shape: pg_sys::TupleDesc, column: i32, name: &CStr) -> bool {
+pub unsafe fn is_column<T: Typed>(shape: pg_sys::TupleDesc, column: i32, name: &CStr) -> bool {
     // SAFETY: see above; a name ends with a zero. One that was dropped has another.
     unsafe {
-        attribute(shape, column)
-            .is_some_and(|attribute| CStr::from_ptr((*attribute).attname.data.as_ptr()) == name)
+        attribute(shape, column).is_some_and(|attribute| {
+            CStr::from_ptr((*attribute).attname.data.as_ptr()) == name
+                && T::is_compatible_with((*attribute).atttypid)
+        })
     }
 }
 
