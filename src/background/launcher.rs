@@ -132,9 +132,7 @@ impl Starting {
         let is_open = |oid: u32| all.iter().find(|one| one.0 == oid).map(|one| one.1);
         for one in self.databases.all() {
             match is_open(one.oid()) {
-                Some(true)
-                    if looks && matches!(one.known(), Known::SwitchedOff | Known::Closed) =>
-                {
+                Some(true) if looks && one.known() == Known::Closed => {
                     one.set_known(Known::Nothing);
                 }
                 Some(true) => {}
@@ -197,7 +195,6 @@ impl Starting {
                 Some(child) => {
                     (local.child, local.began) = (Some(child), now);
                     visits |= is_visit;
-                    self.own.is_crowded.store(false, SeqCst);
                 }
                 None => {
                     one.report.with(|report| *report = before);
@@ -206,6 +203,7 @@ impl Starting {
                 }
             }
         }
+        self.own.is_crowded.store(false, SeqCst);
         next
     }
 
