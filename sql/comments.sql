@@ -4,20 +4,21 @@
 -- Jobs
 
 COMMENT ON FUNCTION minion.enqueue(
-    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text
+    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text, interval
 ) IS
 'Puts a job into a queue and returns its id. Part of your transaction: no worker sees the job before COMMIT.
 task: the kind of work, 1 to 1000 bytes; args [] : a JSON array; queue default: 1 to 1000 bytes; priority 0: higher goes first;
 delay 0: interval before it may start; expire NULL (never): interval after which it is not worth starting; attempts 1: how often it may be tried;
 parents {}: ids of jobs to wait for; lax false: whether failed parents will do; notes {}: a JSON object;
 unique_key NULL (none): 1 to 1000 bytes; while a job with this key is inactive or active, its id is returned, and nothing is changed.
-Raises 22004 for a NULL other than expire and unique_key, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
+time_limit NULL (none): interval after which an attempt that is active still is failed: see repair().
+Raises 22004 for a NULL other than expire, unique_key and time_limit, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
 Semantics: Minion''s enqueue.';
 
 COMMENT ON FUNCTION minion.enqueue_many(jsonb) IS
 'Puts an array of jobs into their queues, all of them or none, and returns their ids in the array''s order.
 jobs: [{"task": "mail", "args": [1], "delay": "5 minutes"}, …]: objects with the arguments of enqueue() as keys, of which only task is required.
-delay and expire: a number of seconds, or interval text; parents: ids that exist already;
+delay, expire and time_limit: a number of seconds, or interval text; parents: ids that exist already;
 unique_key: the id of the job that has it, also an earlier one of the array, is returned in the place of a new one.
 Raises 22032 for anything else, naming the element and the key, as in jobs[3].priority; 22004 for NULL.';
 
@@ -46,11 +47,11 @@ id, retries: as dequeue() returned them; result NULL: any JSON value, such as th
 Raises 22004 for a NULL id or retries, 22023 for a negative or absurd delay. Semantics: Minion''s fail_job.';
 
 COMMENT ON FUNCTION minion.retry_job(
-    bigint, int, int, interval, interval, bool, bigint[], int, text
+    bigint, int, int, interval, interval, bool, bigint[], int, text, interval
 ) IS
 'Puts a job back into its queue, from any state, and counts one retry. True if it was done; false if the job is gone or was retried since.
 id, retries: which attempt is meant, so that nothing is retried twice by accident; delay 0: interval before it may start.
-attempts, expire (counted from now), lax, parents, priority, queue replace what the job has; NULL, their default, keeps it.
+attempts, expire (counted from now), lax, parents, priority, queue, time_limit replace what the job has; NULL, their default, keeps it.
 Result, worker, started and finished stay as they were. Attempts are not used up.
 Raises 22004 for a NULL id, retries or delay, 22023 for a negative or absurd interval, 23514 for a value that the table does not take.
 Semantics: Minion''s retry_job.';
@@ -104,13 +105,13 @@ retries: how often the job was retried before. Raises 22004 for NULL, 22023 for 
 -- Schedules
 
 COMMENT ON FUNCTION minion.schedule(
-    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text
+    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text, interval
 ) IS
 'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
 A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
 name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
 timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00; task and the others: as for enqueue(), for each job.
-Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
+Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire, unique_key and time_limit,
 23514 for a value that the table does not take. Semantics: Minion''s schedule.';
 
 COMMENT ON FUNCTION minion.unschedule(text) IS
@@ -230,6 +231,7 @@ workers_removed: silent for minion.missing_after, or attached to a session that 
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
 jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
 more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
+Jobs that are active for longer than their time_limit fail with "Job exceeded its time limit" or are retried, and their workers get ["stop", id].
 What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
 return zeros at once. Semantics: Minion''s repair.';
 
@@ -268,6 +270,9 @@ COMMENT ON FUNCTION minion.is_array(jsonb) IS
 
 COMMENT ON FUNCTION minion.is_object(jsonb) IS
 'Internal: whether it is a JSON object, for CHECKs.';
+
+COMMENT ON FUNCTION minion.time_limit_ends(timestamptz, interval) IS
+'Internal: when an attempt that began then is out of time, for an index. Days have 24 hours, months 30 days; NULL for NULL.';
 
 COMMENT ON FUNCTION minion.job_added() IS
 'Internal: trigger function that enters a new job among the children of its parents.';
@@ -318,6 +323,7 @@ COMMENT ON COLUMN minion.jobs.notes IS 'A JSON object for whatever else there is
 COMMENT ON COLUMN minion.jobs.parents IS 'Ids of the jobs that must be done first. Ids that do not exist hold nothing up.';
 COMMENT ON COLUMN minion.jobs.result IS 'What finish_job() or fail_job() was given last.';
 COMMENT ON COLUMN minion.jobs.unique_key IS 'No other job that is inactive or active has the same; NULL: none.';
+COMMENT ON COLUMN minion.jobs.time_limit IS 'An attempt that is active for longer is failed; NULL: none. A negative one counts as 0, one over 100 years as 100 years.';
 
 COMMENT ON CONSTRAINT jobs_queue_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
 COMMENT ON CONSTRAINT jobs_task_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
@@ -329,6 +335,7 @@ COMMENT ON INDEX minion.jobs_ready IS 'For claims: exactly the jobs that are rea
 COMMENT ON INDEX minion.jobs_parked IS 'Delayed, blocked and expired jobs, out of the way of claims, by the time to look at them again.';
 COMMENT ON INDEX minion.jobs_waits_for IS 'The children to look at when a job is done.';
 COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those whose worker is gone.';
+COMMENT ON INDEX minion.jobs_time_limit IS 'Active jobs with a time limit, by when it ends.';
 COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
 COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
 COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
@@ -392,9 +399,11 @@ COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
 COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
 COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
 COMMENT ON COLUMN minion.schedules.unique_key IS 'The unique_key of its jobs: while one is inactive or active, there is no second one.';
+COMMENT ON COLUMN minion.schedules.time_limit IS 'The time_limit of its jobs; NULL: none.';
 COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
 COMMENT ON CONSTRAINT schedules_expire_has_0_to_10000_years ON minion.schedules IS 'What can be added to the clock, and be waited for.';
 COMMENT ON CONSTRAINT schedules_unique_key_has_1_to_1000_bytes ON minion.schedules IS 'Keys are index keys, and short.';
+COMMENT ON CONSTRAINT schedules_time_limit_has_0_to_10000_years ON minion.schedules IS 'As expire.';
 
 -- Pausing and limits
 
@@ -469,7 +478,7 @@ COMMENT ON COLUMN minion.background_workers.pid IS 'NULL: there is no process, f
 COMMENT ON COLUMN minion.background_workers.activity IS 'What it is at.';
 COMMENT ON COLUMN minion.background_workers.since IS 'Since when.';
 COMMENT ON COLUMN minion.background_workers.starts IS 'How many processes were started for the database since the start of the server.';
-COMMENT ON COLUMN minion.background_workers.failures IS 'How many of the last ones have ended by an error; the next one comes the later.';
+COMMENT ON COLUMN minion.background_workers.failures IS 'How often in a row a process, or one of its duties, has failed; it is tried the later.';
 COMMENT ON COLUMN minion.background_workers.last_error IS 'The last error, of a start or of a single duty.';
 COMMENT ON COLUMN minion.background_workers.failed IS 'When that was.';
 COMMENT ON COLUMN minion.background_workers.next_due IS 'When there is something to do though nothing happens; NULL: never.';

@@ -47,22 +47,24 @@ REVOKE ALL ON TYPE minion.job_state FROM PUBLIC;
 GRANT USAGE ON SCHEMA minion TO minion_producer, minion_worker, minion_reader, minion_admin;
 GRANT USAGE ON TYPE minion.job_state TO minion_producer, minion_worker, minion_reader, minion_admin;
 
--- Whoever writes to jobs calls these by its constraints.
+-- Whoever writes to jobs calls these by its constraints and an index.
 GRANT EXECUTE ON FUNCTION
     minion.is_name(text),
     minion.is_array(jsonb),
-    minion.is_object(jsonb)
+    minion.is_object(jsonb),
+    minion.time_limit_ends(timestamptz, interval)
 TO minion_producer, minion_worker, minion_admin;
 
 -- minion_producer: puts jobs in, and can't read what others put in. (With a unique key it learns the id of
 -- the job that has it: enqueue looks that up as the tables' owner.)
 GRANT EXECUTE ON FUNCTION
-    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text),
+    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text, interval),
     minion.enqueue_many(jsonb),
     minion.next_run(text, timestamptz, text)
 TO minion_producer, minion_worker, minion_admin;
 -- The columns that enqueue names: an id or a state is not a producer's to choose.
-GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key),
+GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key,
+        time_limit),
     SELECT (id)
 ON minion.jobs TO minion_producer;
 GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
@@ -73,7 +75,7 @@ GRANT EXECUTE ON FUNCTION
     minion.finish_job(bigint, int, jsonb),
     minion.finish_jobs(bigint[], int[], jsonb[]),
     minion.fail_job(bigint, int, jsonb, interval),
-    minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text),
+    minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text, interval),
     minion.remove_job(bigint),
     minion.note(bigint, jsonb),
     minion.cancel_job(bigint),
@@ -124,7 +126,7 @@ GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, min
 -- minion_admin: all of that, schedules, limits, pauses, and reset.
 GRANT EXECUTE ON FUNCTION
     minion.reset(text),
-    minion.schedule(text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text),
+    minion.schedule(text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text, interval),
     minion.unschedule(text),
     minion.pause_schedule(text),
     minion.resume_schedule(text),

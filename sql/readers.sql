@@ -36,7 +36,7 @@ CREATE FUNCTION minion.list_jobs(
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
-    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint
+    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint, time_limit interval
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT job.id, job.args, job.attempts,
@@ -54,7 +54,7 @@ BEGIN ATOMIC
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
         job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
-        clock_timestamp(), job.worker, matches.total
+        clock_timestamp(), job.worker, matches.total, job.time_limit
     FROM (
         SELECT match AS id
         FROM minion.matching_jobs(
@@ -110,8 +110,8 @@ CREATE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
-    state minion.job_state, task text, "time" timestamptz, worker bigint
-) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
+    state minion.job_state, task text, "time" timestamptz, worker bigint, time_limit interval
+) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_outcome_wrapper';
 
 CREATE FUNCTION minion.list_queues() RETURNS TABLE (
     queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,
@@ -159,13 +159,14 @@ CREATE FUNCTION minion.list_schedules(
 ) RETURNS TABLE (
     id bigint, args jsonb, attempts int, created timestamptz, cron text, expire interval,
     last_job bigint, last_run timestamptz, lax bool, name text, next_run timestamptz, notes jsonb,
-    paused bool, priority int, queue text, task text, timezone text, unique_key text, total bigint
+    paused bool, priority int, queue text, task text, timezone text, unique_key text, total bigint,
+    time_limit interval
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT schedule.id, schedule.args, schedule.attempts, schedule.created, schedule.cron,
         schedule.expire, schedule.last_job, schedule.last_run, schedule.lax, schedule.name,
         schedule.next_run, schedule.notes, schedule.paused, schedule.priority, schedule.queue,
-        schedule.task, schedule.timezone, schedule.unique_key, count(*) OVER ()
+        schedule.task, schedule.timezone, schedule.unique_key, count(*) OVER (), schedule.time_limit
     FROM minion.schedules AS schedule
     WHERE (list_schedules.before IS NULL OR schedule.id < list_schedules.before)
       AND (list_schedules.ids IS NULL OR schedule.id = ANY (list_schedules.ids))

@@ -32,6 +32,7 @@ CREATE TABLE minion.jobs (
     parents      bigint[] NOT NULL DEFAULT '{}',
     result       jsonb,
     unique_key   text COLLATE "C",
+    time_limit   interval,
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
     CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
     CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
@@ -63,6 +64,10 @@ CREATE INDEX jobs_waits_for ON minion.jobs (waits_for, id) WHERE waits_for IS NO
 
 -- The jobs of a worker, and those of workers that are gone.
 CREATE INDEX jobs_active ON minion.jobs (worker, id) WHERE state = 'active';
+
+-- Active jobs by the time at which they are out of time: who looks reads those alone that are, however many are active.
+CREATE INDEX jobs_time_limit ON minion.jobs (minion.time_limit_ends(started, time_limit), id)
+    WHERE state = 'active' AND time_limit IS NOT NULL;
 
 -- For repair, history and counts.
 CREATE INDEX jobs_finished ON minion.jobs (finished, id) WHERE state = 'finished';
@@ -147,6 +152,7 @@ CREATE TABLE minion.schedules (
     args     jsonb NOT NULL DEFAULT '[]',
     notes    jsonb NOT NULL DEFAULT '{}',
     unique_key text COLLATE "C",
+    time_limit interval,
     CONSTRAINT schedules_pkey PRIMARY KEY (id),
     CONSTRAINT schedules_name_key UNIQUE (name),
     CONSTRAINT schedules_name_has_1_to_1000_bytes CHECK (octet_length(name) BETWEEN 1 AND 1000),
@@ -156,7 +162,8 @@ CREATE TABLE minion.schedules (
     CONSTRAINT schedules_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
     CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1),
     CONSTRAINT schedules_expire_has_0_to_10000_years CHECK (expire BETWEEN '0' AND '10000 years'),
-    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000)
+    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000),
+    CONSTRAINT schedules_time_limit_has_0_to_10000_years CHECK (time_limit BETWEEN '0' AND '10000 years')
 );
 
 ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;

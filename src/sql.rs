@@ -7,7 +7,12 @@ extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/tables.sql",
     name = "tables",
-    requires = [argument::is_name, argument::is_array, argument::is_object]
+    requires = [
+        argument::is_name,
+        argument::is_array,
+        argument::is_object,
+        upkeep::time_limit::time_limit_ends
+    ]
 );
 extension_sql_file!("../sql/place.sql", name = "place", requires = ["tables"]);
 extension_sql_file!(
@@ -41,14 +46,14 @@ extension_sql_file!(
     requires = [
         "triggers",
         "readers",
-        job::enqueue::enqueue_unique,
+        job::enqueue::enqueue_limited,
         job::enqueue_many::enqueue_many,
         job::dequeue::dequeue,
         job::finish::finish_job,
         job::finish::finish_jobs,
         job::finish::fail_job,
         job::finish::backoff,
-        job::change::retry_job,
+        job::change::retry_limited,
         job::change::remove_job,
         job::change::note,
         job::change::cancel_job,
@@ -67,7 +72,7 @@ extension_sql_file!(
         queue::resume_queue,
         limit::limit_task,
         limit::limit_queue,
-        schedule::schedule,
+        schedule::schedule_limited,
         schedule::unschedule,
         schedule::pause_schedule,
         schedule::resume_schedule,

@@ -5,7 +5,7 @@ use super::turn::Turn;
 use super::{listeners, upkeep};
 use crate::failure::Failure;
 use crate::server::time::{Timestamp, clock};
-use crate::shared::databases::{Database, task};
+use crate::shared::database::{self, Database, task};
 use crate::shared::report::Activity;
 use pgrx::prelude::*;
 use std::time::Duration;
@@ -34,20 +34,23 @@ impl Duty {
 type Run = fn(&Database) -> Result<Turn, Failure>;
 
 /// Those first that take no time and that somebody waits for.
-const DUTIES: [Duty; 7] = [
+const DUTIES: [Duty; 8] = [
     Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
     Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
     Duty::asked("ends attached workers", task::ENDED, upkeep::end_attached),
+    Duty { timed: true, ..Duty::asked("ends attempts", 0, upkeep::end_attempts) },
     Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
     Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
     Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },
     Duty { time: Some(upkeep::time_of_repair), ..Duty::asked("repairs", 0, upkeep::repair) },
 ];
 
+const _: () = assert!(DUTIES.len() <= database::DUTIES);
+
 /// How long one is left alone that has failed, and at last; and one that others were in the way of.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-const OTHERS: Duration = Duration::from_millis(100);
+const OTHERS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 impl Duty {
     /// When it has its turn though nobody asks.
@@ -56,12 +59,10 @@ impl Duty {
     }
 }
 
-#[derive(Clone)]
 struct State {
     turn: Turn,
+    /// The last one, if it has failed: the next one is longer.
     pause: Duration,
-    /// What it failed with the last time.
-    failure: Option<String>,
 }
 
 pub struct Duties {
@@ -70,16 +71,22 @@ pub struct Duties {
 }
 
 impl Duties {
-    pub fn new() -> Self {
-        let at_once = Turn::at(Timestamp::BEFORE_ALL);
-        let state = State { turn: at_once, pause: Duration::ZERO, failure: None };
-        Self { states: std::array::from_fn(|_| state.clone()), before: clock() }
+    pub fn new(database: &Database) -> Self {
+        let state = |number: usize| {
+            let (until, pause) = database.pauses[number].get();
+            State { turn: Turn::at(Timestamp::BEFORE_ALL).not_before(until), pause }
+        };
+        let states: [State; DUTIES.len()] = std::array::from_fn(state);
+        if states.iter().all(|state| state.pause < SHORTEST) {
+            database.report.with(|report| report.failures = 0);
+        }
+        Self { states, before: clock() }
     }
 
     /// Each has its turn: settings, tables or the clock have changed.
     pub fn see_to_all(&mut self) {
         for state in &mut self.states {
-            state.turn = Turn::at(Timestamp::BEFORE_ALL);
+            state.turn.at = Timestamp::BEFORE_ALL;
         }
     }
 
@@ -87,7 +94,9 @@ impl Duties {
     pub fn see_to(&mut self, database: &Database, is_to_leave: impl Fn() -> bool) -> bool {
         let now = clock();
         if now < self.before {
-            self.see_to_all();
+            for state in &mut self.states {
+                state.turn = Turn::at(Timestamp::BEFORE_ALL);
+            }
         }
         self.before = now;
         // Whoever commits something for a time that is not known yet says so from here on, and what has been said is
@@ -101,7 +110,7 @@ impl Duties {
         }
         database.done(asked);
         let mut any = false;
-        for (duty, state) in DUTIES.iter().zip(&mut self.states) {
+        for (number, (duty, state)) in DUTIES.iter().zip(&mut self.states).enumerate() {
             if is_to_leave() {
                 break;
             }
@@ -110,6 +119,7 @@ impl Duties {
             if (asked || duty.at(state, database) <= now) && state.turn.not_before <= now {
                 any |= asked;
                 run(database, duty, state);
+                database.pauses[number].set(state.turn.not_before, state.pause);
             }
         }
         database.set_due(self.due());
@@ -139,38 +149,56 @@ impl Duties {
 fn run(database: &Database, duty: &Duty, state: &mut State) {
     show(database, Activity::Does(duty.name));
     database.begin(duty.tasks);
-    match (duty.run)(database) {
-        Ok(turn) => {
+    let (shortest, longest) = match (duty.run)(database) {
+        Ok(turn) if turn.is_done => {
             // Also what an earlier try has begun with.
             database.done(duty.tasks);
-            *state = State { turn, pause: Duration::ZERO, failure: None };
+            if state.pause >= SHORTEST {
+                database.report.with(|report| report.failures = 0);
+            }
+            *state = State { turn, pause: Duration::ZERO };
+            return;
         }
-        // What was asked for is asked for again when this process ends, if it does.
-        Err(failure) if failure.is_of_others() => {
-            let again = clock().after(OTHERS);
-            state.turn = Turn::at(again).not_before(again);
+        Ok(turn) => {
+            database.done(duty.tasks);
+            state.turn = turn;
+            (SHORTEST, LONGEST)
         }
         Err(failure) => {
-            state.pause = (state.pause * 2).clamp(SHORTEST, LONGEST);
-            let again = clock().after(state.pause);
-            state.turn = Turn::at(again).not_before(again);
-            tell(database, duty, state, &failure);
+            database.owe(duty.tasks);
+            state.turn = Turn::never();
+            if failure.is_of_others() {
+                OTHERS
+            } else {
+                tell(database, duty, &failure);
+                (SHORTEST, LONGEST)
+            }
         }
+    };
+    state.pause = (state.pause * 2).clamp(shortest, longest);
+    let again = clock().after(state.pause);
+    state.turn.at = state.turn.at.min(again);
+    if state.turn.at == again {
+        state.turn.not_before = again;
     }
 }
 
 /// An error is logged once, not with each try.
-fn tell(database: &Database, duty: &Duty, state: &mut State, failure: &Failure) {
+fn tell(database: &Database, duty: &Duty, failure: &Failure) {
     let message = format!("{}: {}", duty.name, failure.message());
-    database.report.with(|report| report.set_error(message.as_bytes(), clock()));
-    if state.failure.as_ref() != Some(&message) {
+    let is_known = database.report.with(|report| {
+        let is_known = report.is_error(message.as_bytes());
+        report.set_error(message.as_bytes(), clock());
+        report.failures = report.failures.saturating_add(1);
+        is_known
+    });
+    if !is_known {
         ereport!(
             PgLogLevel::LOG,
             failure.code(),
             format!("the background worker of minion fails when it {message}"),
             "It tries again, less and less often."
         );
-        state.failure = Some(message);
     }
 }
 

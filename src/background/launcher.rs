@@ -2,12 +2,15 @@
 //! whether the extension is there, and less and less often where workers fail.
 
 use super::turn::AHEAD;
+use crate::error::Error;
 use crate::server::bgworker::{self, Child};
 use crate::server::by_itself::{self, transaction};
 use crate::server::database;
 use crate::server::time::clock;
 use crate::settings;
-use crate::shared::databases::{DATABASES, Database, Databases, Known, task};
+use crate::shared::database::{Database, Known, task};
+use crate::shared::databases::{DATABASES, Databases};
+use crate::shared::launcher::{LAUNCHER, Launcher};
 use crate::shared::report::Activity;
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -33,24 +36,30 @@ struct Local {
     pause: Duration,
 }
 
-struct Launcher {
+/// How often it says so at most.
+const SELDOM: Duration = Duration::from_secs(3_600);
+
+struct Starting {
+    own: &'static Launcher,
     databases: &'static Databases,
     known: HashMap<u32, Local>,
-    has_warned: bool,
+    /// When it has said that there is no room.
+    warned: Option<Instant>,
 }
 
 pub fn main() {
     let Some(databases) = DATABASES.get() else { return };
+    let Some(own) = LAUNCHER.get() else { return };
     bgworker::begin(|| {
-        if let Some(databases) = DATABASES.get() {
-            databases.launcher.end();
+        if let Some(own) = LAUNCHER.get() {
+            own.process.end();
         }
     });
     bgworker::connect(None);
     by_itself::name(c"minion launcher");
-    databases.launcher.begin();
-    databases.look.store(true, SeqCst);
-    let mut launcher = Launcher { databases, known: HashMap::new(), has_warned: false };
+    own.process.begin();
+    own.looks.store(true, SeqCst);
+    let mut launcher = Starting { own, databases, known: HashMap::new(), warned: None };
     loop {
         if bgworker::is_terminated() {
             // Not 0: that would be for ever.
@@ -58,25 +67,30 @@ pub fn main() {
         }
         if bgworker::see_to_interrupts() {
             // A database may want a worker that did not.
-            databases.look.store(true, SeqCst);
+            databases
+                .all()
+                .filter(|one| one.known() == Known::SwitchedOff)
+                .for_each(Database::doubt);
         }
         let next = launcher.turn();
         bgworker::sleep(next.map(|next| next.saturating_duration_since(Instant::now())));
     }
 }
 
-impl Launcher {
+impl Starting {
     /// Does what there is to do, and says when there will be more.
     fn turn(&mut self) -> Option<Instant> {
         for one in self.databases.all() {
             self.see_to_end(one);
         }
-        let looks = self.databases.look.swap(false, SeqCst);
+        let looks = self.own.looks.swap(false, SeqCst);
         let may_start = |one: &&Database| wants(one);
         let mut waiting: Vec<&Database> = self.databases.all().filter(may_start).collect();
         if looks || !waiting.is_empty() {
-            let Ok(all) = transaction(c"minion: looks for databases", || Ok(database::all()))
+            let Ok(all) =
+                transaction(c"minion: looks for databases", || Ok::<_, Error>(database::all()))
             else {
+                self.own.looks.fetch_or(looks, SeqCst);
                 return Some(Instant::now() + NO_ROOM);
             };
             self.know(&all, looks);
@@ -109,7 +123,7 @@ impl Launcher {
                 true => Activity::None,
                 false => Activity::Failed,
             };
-            report.failures = if is_orderly { 0 } else { report.failures.saturating_add(1) };
+            report.failures = report.failures.saturating_add(i32::from(!is_orderly));
         });
     }
 
@@ -118,9 +132,7 @@ impl Launcher {
         let is_open = |oid: u32| all.iter().find(|one| one.0 == oid).map(|one| one.1);
         for one in self.databases.all() {
             match is_open(one.oid()) {
-                Some(true)
-                    if looks && matches!(one.known(), Known::SwitchedOff | Known::Closed) =>
-                {
+                Some(true) if looks && one.known() == Known::Closed => {
                     one.set_known(Known::Nothing);
                 }
                 Some(true) => {}
@@ -157,38 +169,41 @@ impl Launcher {
         }
         waiting.sort_by_key(|one| self.known[&one.oid()].next);
         let mut next = None;
-        let is_visited =
-            |one: &Database, local: &Local| local.child.is_some() && one.known() == Known::Nothing;
+        // One after the other: a server with a thousand databases has not so many processes.
+        let is_visited = |one: &Database| {
+            let local = self.known.get(&one.oid());
+            one.known() == Known::Nothing && local.is_some_and(|local| local.child.is_some())
+        };
+        let mut visits = self.databases.all().any(is_visited);
         for one in waiting {
-            // One after the other: a server with a thousand databases has not so many processes.
-            let visits = one.known() == Known::Nothing
-                && self.databases.all().any(|other| {
-                    self.known.get(&other.oid()).is_some_and(|local| is_visited(other, local))
-                });
+            let is_visit = one.known() == Known::Nothing;
             let local = self.known.get_mut(&one.oid()).expect("added above");
-            if local.child.is_some() || visits {
+            if local.child.is_some() || (is_visit && visits) {
                 continue;
             }
             if local.next > now {
                 next = Some(next.map_or(local.next, |next: Instant| next.min(local.next)));
                 continue;
             }
+            let before = one.report.with(|report| {
+                let before = *report;
+                (report.activity, report.since) = (Activity::Begins, clock());
+                report.starts += 1;
+                before
+            });
             match Child::start(one.oid()) {
                 Some(child) => {
                     (local.child, local.began) = (Some(child), now);
-                    self.databases.crowded.store(false, SeqCst);
-                    self.has_warned = false;
-                    one.report.with(|report| {
-                        (report.activity, report.since) = (Activity::Begins, clock());
-                        report.starts += 1;
-                    });
+                    visits |= is_visit;
                 }
                 None => {
+                    one.report.with(|report| *report = before);
                     self.find_no_room(one);
                     return Some(now + NO_ROOM);
                 }
             }
         }
+        self.own.is_crowded.store(false, SeqCst);
         next
     }
 
@@ -199,9 +214,10 @@ impl Launcher {
                 (report.activity, report.since) = (Activity::NoRoom, clock());
             }
         });
-        self.databases.crowded.store(true, SeqCst);
+        self.own.is_crowded.store(true, SeqCst);
         self.databases.all().for_each(|one| one.worker.wake());
-        if !std::mem::replace(&mut self.has_warned, true) {
+        if self.warned.is_none_or(|at| at.elapsed() > SELDOM) {
+            self.warned = Some(Instant::now());
             ereport!(
                 PgLogLevel::WARNING,
                 PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -214,12 +230,12 @@ impl Launcher {
 
 /// Whether a worker is to be started in a database now, or as soon as that may be.
 fn wants(database: &Database) -> bool {
-    if database.is_asked(task::LOOK) && database.known() != Known::Nothing {
-        database.set_known(Known::Nothing);
-    }
     if database.worker.is_there() {
         database.wanted.store(false, SeqCst);
         return false;
+    }
+    if database.known() == Known::HasNot && database.is_asked(task::LOOK) {
+        database.set_known(Known::Nothing);
     }
     let is_time = database.until() <= clock().after(AHEAD);
     // What a worker has been left before it was switched off is still done.

@@ -2,6 +2,7 @@
 
 use super::turn::Turn;
 use crate::claim::coming;
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::repair::parked::all_due;
 use crate::server::bgworker;
@@ -10,7 +11,7 @@ use crate::server::notify::notify_now;
 use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
-use crate::shared::databases::{Database, task};
+use crate::shared::database::{Database, task};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,14 @@ const PATIENCE_MS: &std::ffi::CStr = c"20";
 
 /// Where so much of the time goes into looking for what has come due, that is seldom enough.
 const PART: u32 = 20;
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Tells them.
 pub fn tell(_: &Database) -> Result<Turn, Failure> {
     bgworker::set(c"lock_timeout", PATIENCE_MS);
     let told = transaction(c"minion: tells listeners", || {
         notify_now();
-        Ok(())
+        Ok::<_, Error>(())
     });
     bgworker::set(c"lock_timeout", bgworker::LOCK_TIMEOUT);
     told?;
@@ -34,26 +36,30 @@ pub fn tell(_: &Database) -> Result<Turn, Failure> {
 
 /// Has them told of jobs that have come due, and says when the next ones will.
 pub fn hear_of_due(database: &Database) -> Result<Turn, Failure> {
-    let begin = Instant::now();
     let now = clock();
     let told = match database.told_until.load(SeqCst) {
         0 => now,
         told => Timestamp(told),
     };
-    let (any, next) = transaction_as_owner(c"minion: looks for what has come due", || {
-        Session::with(|session| {
-            if !database.has_lanes.load(SeqCst) {
+    if !database.has_lanes.load(SeqCst) {
+        transaction_as_owner(c"minion: looks for delayed jobs", || {
+            Session::with(|session| {
                 coming::track(&all_due(session, Timestamp::INFINITY)?);
-            }
-            coming::come_due(session, told, now)
-        })
+                Ok(())
+            })
+        })?;
+        database.has_lanes.store(true, SeqCst);
+    }
+    let begin = Instant::now();
+    let (any, next) = transaction_as_owner(c"minion: looks for what has come due", || {
+        Session::with(|session| coming::come_due(session, told, now))
     })?;
-    database.has_lanes.store(true, SeqCst);
     database.told_until.store(now.0, SeqCst);
     if any && settings::notify() {
         database.ask(task::NOTIFY);
     }
-    Ok(Turn::at(next).not_before(clock().after(begin.elapsed() * PART)))
+    let pause = (begin.elapsed() * PART).min(LONGEST);
+    Ok(Turn::at(next).not_before(clock().after(pause)))
 }
 
 /// How long a look for what is to be verified may take.

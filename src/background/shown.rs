@@ -3,7 +3,9 @@
 use crate::server::database;
 use crate::server::identity::may_read_all_stats;
 use crate::server::time::Timestamp;
-use crate::shared::databases::{DATABASES, Database, Known};
+use crate::shared::database::{Database, Known};
+use crate::shared::databases::DATABASES;
+use crate::shared::launcher::LAUNCHER;
 use crate::shared::report::{Activity, Report};
 use pgrx::prelude::*;
 
@@ -38,7 +40,9 @@ fn list_background_workers() -> TableIterator<
 > {
     let Some(databases) = DATABASES.get() else { return TableIterator::new(Vec::new()) };
     let (here, all) = (database::own(), may_read_all_stats());
-    let launcher = pid(databases.launcher.pid())
+    let launcher = LAUNCHER
+        .get()
+        .and_then(|launcher| pid(launcher.process.pid()))
         .map(|pid| (None, Some(pid), "starts workers".to_owned(), None, 0, 0, None, None, None));
     let workers = databases.all().filter(|one| all || one.oid() == here).filter_map(row);
     TableIterator::new(launcher.into_iter().chain(workers).collect::<Vec<_>>())
@@ -60,7 +64,7 @@ fn row(one: &Database) -> Option<Row> {
         report.failures,
         report.error(),
         shown(report.failed),
-        (until < Timestamp::INFINITY).then(|| until.max(Timestamp(0)).shown()),
+        (Timestamp::BEFORE_ALL < until && until < Timestamp::INFINITY).then(|| until.shown()),
     ))
 }
 

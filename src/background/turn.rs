@@ -13,11 +13,13 @@ pub struct Turn {
     pub at: Timestamp,
     /// Though somebody asks.
     pub not_before: Timestamp,
+    /// Else it is to be tried again, after longer and longer pauses.
+    pub is_done: bool,
 }
 
 impl Turn {
     pub fn at(at: Timestamp) -> Self {
-        Self { at, not_before: Timestamp::BEFORE_ALL }
+        Self { at, not_before: Timestamp::BEFORE_ALL, is_done: true }
     }
 
     /// Only if somebody asks.
@@ -27,5 +29,10 @@ impl Turn {
 
     pub fn not_before(self, not_before: Timestamp) -> Self {
         Self { not_before, ..self }
+    }
+
+    /// Not all of it could be done.
+    pub fn undone(self) -> Self {
+        Self { is_done: false, ..self }
     }
 }

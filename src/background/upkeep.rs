@@ -4,11 +4,13 @@
 use super::turn::Turn;
 use crate::failure::Failure;
 use crate::repair;
+use crate::repair::time_limit::next_end;
 use crate::schedule::dispatch::{dispatch, next_dispatch};
 use crate::server::by_itself::transaction_as_owner;
+use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
-use crate::shared::databases::Database;
+use crate::shared::database::{Database, task};
 use std::cell::Cell;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -17,33 +19,27 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_millis(100);
 
+/// At the earliest after a look for blocked jobs, and after somebody else's repair.
+const SOON: Duration = Duration::from_secs(1);
+
 /// When to try again what somebody else is at.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// How long a schedule that can't be dispatched is left alone, and at last.
-const SOON: Duration = Duration::from_secs(1);
-const LATER: Duration = Duration::from_secs(60);
-
 thread_local! {
-    /// The pause after the last try of schedules that can't be dispatched.
-    static PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// Whether all attached workers are to be looked at, as at first and after a failure, or those that are known to be gone.
     static ENDS_ALL: Cell<bool> = const { Cell::new(true) };
     /// Whether there is more of the repair that was begun.
     static IN_PASS: Cell<bool> = const { Cell::new(false) };
 }
 
-pub fn dispatch_schedules(_: &Database) -> Result<Turn, Failure> {
+pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     transaction_as_owner(c"minion: dispatches schedules", dispatch)?;
+    // That was ourselves, and what others have changed is seen by the look that follows.
+    database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
     let next = || next_dispatch(clock());
     let (next, overdue) = transaction_as_owner(c"minion: looks for schedules", next)?;
-    let pause = match overdue {
-        true => (PAUSE.get() * 2).clamp(SOON, LATER),
-        false => Duration::ZERO,
-    };
-    PAUSE.set(pause);
-    Ok(Turn::at(if overdue { next.min(clock().after(pause)) } else { next }))
+    Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
 }
 
 /// Workers whose session has ended that they were attached to are removed, and their jobs are others'.
@@ -66,13 +62,42 @@ pub fn end_attached(database: &Database) -> Result<Turn, Failure> {
     })
 }
 
+/// Attempts that are under way for longer than their time limit are failed.
+pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
+    let next = |after| {
+        transaction_as_owner(c"minion: looks for time limits", || {
+            Session::with(|session| next_end(session, after))
+        })
+    };
+    let now = clock();
+    let first = next(Timestamp::BEFORE_ALL)?;
+    if first > now {
+        return Ok(Turn::at(first));
+    }
+    let end = || repair::end_attempts(LONG);
+    match transaction_as_owner(c"minion: ends attempts", end)? {
+        None => return Ok(Turn::at(clock().after(BUSY))),
+        Some(did) if did.more => return Ok(Turn::at(clock())),
+        Some(_) => {}
+    }
+    let first = next(Timestamp::BEFORE_ALL)?;
+    Ok(match first > now {
+        true => Turn::at(first),
+        // Somebody has one of them locked, or a trigger is in the way.
+        false => Turn::at(next(now)?).undone(),
+    })
+}
+
 /// Jobs that were due before their parents were done are put where no claim looks at them.
 pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     let begin = Instant::now();
-    let did =
-        transaction_as_owner(c"minion: places blocked jobs", || repair::place_blocked(SHORT))?;
-    let pause = (begin.elapsed() * 4).max(SOON);
-    Ok(if did.more { Turn::at(clock()) } else { Turn::never().not_before(clock().after(pause)) })
+    let place = || repair::place_blocked(SHORT);
+    let did = transaction_as_owner(c"minion: places blocked jobs", place)?;
+    Ok(match did {
+        None => Turn::at(clock().after(BUSY)),
+        Some(did) if did.more => Turn::at(clock()),
+        Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * 4).max(SOON))),
+    })
 }
 
 /// A part of what repair() does. What is known of it is kept beyond the life of this process.
@@ -80,25 +105,34 @@ pub fn repair(database: &Database) -> Result<Turn, Failure> {
     let (begin, now) = (Instant::now(), clock());
     if database.repaired.load(SeqCst) == 0 {
         // Not at once: a dump may be being restored, jobs before workers.
-        find_next(database, now)?;
+        find_next(database, now, false)?;
         return Ok(Turn::never());
     }
     if !IN_PASS.replace(true) {
-        database.touched.store(false, SeqCst);
+        database.touched.store(0, SeqCst);
+        // For the next process, should this one end before it is through.
+        database.repair_at.store(now.0, SeqCst);
     }
     let did = transaction_as_owner(c"minion: repairs", || repair::do_some(SHORT))?;
-    if did.more {
+    match did {
+        // Somebody has called it.
+        None => return Ok(Turn::never().not_before(clock().after(SOON))),
         // Half of the time is everybody else's.
-        return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
+        Some(did) if did.more => {
+            return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
+        }
+        Some(_) => {}
     }
     IN_PASS.set(false);
-    find_next(database, now)?;
+    find_next(database, now, true)?;
+    // Schedules that were written without their trigger.
+    database.ask(task::SCHEDULES);
     Ok(Turn::never())
 }
 
 /// Writes down when there will be something for the next repair, unless something happens before.
-fn find_next(database: &Database, now: Timestamp) -> Result<(), Failure> {
-    let next = || repair::next::next(now);
+fn find_next(database: &Database, now: Timestamp, has_repaired: bool) -> Result<(), Failure> {
+    let next = || repair::next::next(now, has_repaired);
     let next = transaction_as_owner(c"minion: looks what repair will have to do", next)?;
     database.repaired.store(now.0, SeqCst);
     database.repair_at.store(next.0, SeqCst);
@@ -113,9 +147,10 @@ pub fn time_of_repair(database: &Database) -> Timestamp {
         return Timestamp::BEFORE_ALL;
     }
     // Unless the clock was wrong.
-    let soonest = Timestamp(repaired).min(clock()).after(interval);
-    match database.touched.load(SeqCst) {
-        true => soonest,
-        false => soonest.max(Timestamp(database.repair_at.load(SeqCst))),
+    let now = clock();
+    let soonest = Timestamp(repaired).min(now).after(interval);
+    match Timestamp(database.touched.load(SeqCst)) {
+        Timestamp(0) => soonest.max(Timestamp(database.repair_at.load(SeqCst))),
+        touched => soonest.max(touched.min(now).after(interval)),
     }
 }

@@ -3,13 +3,16 @@
 use super::duties::{Duties, show};
 use super::listeners;
 use super::turn::AHEAD;
+use crate::error::Error;
 use crate::server::bgworker;
 use crate::server::by_itself::{self, transaction};
 use crate::server::relation;
 use crate::server::session::{Session, doubt_version};
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
-use crate::shared::databases::{self, DATABASES, Database, Known, task};
+use crate::shared::database::{Database, Known, task};
+use crate::shared::databases;
+use crate::shared::launcher::{self, LAUNCHER};
 use crate::shared::report::Activity;
 use std::ffi::CStr;
 use std::sync::atomic::Ordering::SeqCst;
@@ -18,6 +21,9 @@ use std::time::{Duration, Instant};
 /// How long it stays without anything to do.
 const IDLE: Duration = Duration::from_secs(10);
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
+
+/// When it tries again to tell listeners before it leaves.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub fn main(oid: u32) {
     bgworker::begin(at_exit);
@@ -33,17 +39,24 @@ pub fn main(oid: u32) {
 
 /// Until there is a reason to leave.
 fn live(database: &'static Database) {
-    database.worker.begin();
+    if !database.worker.begin() {
+        // Another one is there, which a launcher has started that is no more.
+        bgworker::leave(0);
+    }
+    database.orderly.store(false, SeqCst);
     database.wanted.store(false, SeqCst);
+    database.take_owed();
     // Where nothing has happened, a look is all.
     let mut busy_at = database.is_asked(task::TRAFFIC).then(Instant::now);
     let began = Instant::now();
     look(database);
-    if let Some(databases) = DATABASES.get() {
-        // The next database may be looked at.
-        databases.launcher.wake();
+    // The next database may be looked at.
+    launcher::wake();
+    if !settings::background() {
+        switch_off(database);
     }
-    let mut duties = Duties::new();
+    let mut duties = Duties::new(database);
+    database.set_serves(true);
     loop {
         if is_to_leave(database) {
             leave(database);
@@ -58,6 +71,8 @@ fn live(database: &'static Database) {
         if !settings::background() {
             switch_off(database);
         }
+        // Whoever leaves in the middle leaves it to the next one.
+        database.set_until(Timestamp::BEFORE_ALL);
         let has_come = has_come(database);
         let has_done = duties.see_to(database, || is_to_leave(database));
         if has_come || has_done {
@@ -89,9 +104,14 @@ fn live(database: &'static Database) {
 /// The database wants no worker. What this one has been left already is done.
 fn switch_off(database: &Database) -> ! {
     database.set_known(Known::SwitchedOff);
+    database.set_serves(false);
     let owed = database.begin(task::NOTIFY);
-    if owed > 0 && listeners::tell(database).is_ok() {
-        database.done(owed);
+    while owed > 0 && !is_to_leave(database) {
+        if listeners::tell(database).is_ok() {
+            database.done(owed);
+            break;
+        }
+        bgworker::sleep(Some(AGAIN));
     }
     leave(database)
 }
@@ -102,7 +122,7 @@ fn is_to_leave(database: &Database) -> bool {
 }
 
 fn is_crowded() -> bool {
-    DATABASES.get().is_some_and(|databases| databases.crowded.load(SeqCst))
+    LAUNCHER.get().is_some_and(|launcher| launcher.is_crowded.load(SeqCst))
 }
 
 /// Whether anything has happened.
@@ -110,7 +130,7 @@ fn has_come(database: &Database) -> bool {
     let traffic = database.begin(task::TRAFFIC);
     database.done(traffic);
     if traffic > 0 {
-        database.touched.store(true, SeqCst);
+        database.touch(clock());
     }
     traffic > 0
 }
@@ -120,22 +140,20 @@ fn look(database: &'static Database) {
     let begun = database.begin(task::LOOK);
     doubt_version();
     let found = transaction(c"minion: looks for the extension", || {
-        let is_there = relation::is_installed();
-        if is_there {
+        let table = relation::installed();
+        if table.is_some() {
             // Its version, too.
             Session::with(|_| Ok(()))?;
         }
-        Ok(is_there)
+        Ok::<_, Error>(table)
     });
     match found {
-        Ok(true) => {
-            if begun > 0 || database.known() != Known::HasExtension {
-                database.begin_anew();
-            }
+        Ok(Some(table)) => {
+            database.has_table(table);
             database.set_known(Known::HasExtension);
             database.done(begun);
         }
-        Ok(false) => {
+        Ok(None) => {
             database.set_known(Known::HasNot);
             database.set_until(Timestamp::INFINITY);
             database.done(begun);
@@ -151,6 +169,7 @@ fn look(database: &'static Database) {
 
 /// Not because of an error.
 fn leave(database: &Database) -> ! {
+    database.set_serves(false);
     let restart = database.begin(task::RESTART);
     if restart > 0 {
         database.done(restart);
@@ -162,12 +181,10 @@ fn leave(database: &Database) -> ! {
 
 /// Can't fail.
 fn at_exit() {
-    if let Some(databases) = DATABASES.get() {
-        if let Some(own) = databases::own().filter(|own| own.worker.is_own()) {
-            own.end();
-        }
-        databases.launcher.wake();
+    if let Some(own) = databases::own().filter(|own| own.worker.is_own()) {
+        own.end();
     }
+    launcher::wake();
 }
 
 /// Keeps an error for people to see; `asked`: it only says that the process was asked to end. Can't fail.

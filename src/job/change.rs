@@ -10,36 +10,52 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-static RETRY: Statement = Statement::new(
-    "UPDATE minion.jobs
-    SET state = 'inactive',
-        -- At its end, see FAIL in finish.rs.
-        retries = (LEAST(retries, 2147483646) + 1),
-        retried = $3,
-        delayed = $3 + $4,
-        -- Where the trigger would put it, so that it need not move it.
-        parked_until = CASE WHEN ($3 + $4) > $3 THEN ($3 + $4) END,
-        waits_for = NULL,
-        expires = coalesce($3 + $5, expires),
-        attempts = coalesce($6, attempts),
-        lax = coalesce($7, lax),
-        parents = coalesce($8, parents),
-        priority = coalesce($9, priority),
-        queue = coalesce($10, queue)
-    WHERE id = $1 AND retries = $2",
-    &[
-        pg_sys::INT8OID,
-        pg_sys::INT4OID,
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INTERVALOID,
-        pg_sys::INTERVALOID,
-        pg_sys::INT4OID,
-        pg_sys::BOOLOID,
-        pg_sys::INT8ARRAYOID,
-        pg_sys::INT4OID,
-        pg_sys::TEXTOID,
-    ],
-);
+macro_rules! retry {
+    ($time_limit:literal, $count:expr) => {
+        Statement::new(
+            concat!(
+                "UPDATE minion.jobs
+                SET state = 'inactive',
+                    -- At its end, see FAIL in finish.rs.
+                    retries = (LEAST(retries, 2147483646) + 1),
+                    retried = $3,
+                    delayed = $3 + $4,
+                    -- Where the trigger would put it, so that it need not move it.
+                    parked_until = CASE WHEN ($3 + $4) > $3 THEN ($3 + $4) END,
+                    waits_for = NULL,
+                    expires = coalesce($3 + $5, expires),
+                    attempts = coalesce($6, attempts),
+                    lax = coalesce($7, lax),
+                    parents = coalesce($8, parents),
+                    priority = coalesce($9, priority),
+                    queue = coalesce($10, queue)",
+                $time_limit,
+                " WHERE id = $1 AND retries = $2"
+            ),
+            RETRY_TYPES.split_at($count).0,
+        )
+    };
+}
+
+const RETRY_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INTERVALOID,
+    pg_sys::INTERVALOID,
+    pg_sys::INT4OID,
+    pg_sys::BOOLOID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::INT4OID,
+    pg_sys::TEXTOID,
+    pg_sys::INTERVALOID,
+];
+
+/// An older version of the extension has no such column.
+const WITHOUT_LIMIT: usize = RETRY_TYPES.len() - 1;
+
+static RETRY: Statement = retry!("", WITHOUT_LIMIT);
+static RETRY_LIMITED: Statement = retry!(", time_limit = $11", RETRY_TYPES.len());
 
 static REMOVE: Statement = Statement::new(
     "DELETE FROM minion.jobs WHERE id = $1 AND state <> $2::minion.job_state",
@@ -99,9 +115,9 @@ static NOTE: Statement = Statement::new(
 ///
 /// Raises 22004 for a NULL id, retries or delay, 22023 for a duration that is negative or over 10000
 /// years, 23514 for a value that the table does not take. Semantics: Minion's `retry_job`.
-#[pg_extern]
+#[pg_extern(name = "retry_job")]
 #[allow(clippy::too_many_arguments)]
-fn retry_job(
+pub fn retry_limited(
     id: Option<i64>,
     retries: Option<i32>,
     attempts: default!(Option<i32>, "NULL"),
@@ -111,6 +127,7 @@ fn retry_job(
     parents: default!(Option<BigintArray>, "NULL"),
     priority: default!(Option<i32>, "NULL"),
     queue: default!(Option<&str>, "NULL"),
+    time_limit: default!(Option<Interval>, "NULL"),
 ) -> Result<bool, ErrorReport> {
     let (id, retries) = (given("id", id)?, given("retries", retries)?);
     let attempts = attempts.map(at_least_one).transpose()?;
@@ -118,24 +135,26 @@ fn retry_job(
     let expire = expire.map(|expire| positive_span("expire", expire)).transpose()?;
     let parents = parents.map(|parents| parents.without_nulls("parents")).transpose()?;
     let queue = queue.map(|queue| name("queue", queue)).transpose()?;
+    let time_limit = time_limit.map(|limit| positive_span("time_limit", limit)).transpose()?;
+    let params = params![
+        id,
+        retries,
+        clock(),
+        delay,
+        expire,
+        attempts,
+        lax,
+        parents,
+        priority,
+        queue,
+        time_limit
+    ];
     Ok(Session::with(|session| {
-        session
-            .run(
-                &RETRY,
-                params![
-                    id,
-                    retries,
-                    clock(),
-                    delay,
-                    expire,
-                    attempts,
-                    lax,
-                    parents,
-                    priority,
-                    queue
-                ],
-            )
-            .map(|rows| rows.count() > 0)
+        let rows = match time_limit {
+            None => session.run(&RETRY, &params[..WITHOUT_LIMIT])?,
+            Some(_) => session.run(&RETRY_LIMITED, params)?,
+        };
+        Ok(rows.count() > 0)
     })?)
 }
 

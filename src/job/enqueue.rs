@@ -1,6 +1,6 @@
 //! enqueue: one job into the table. Where it stands there is for the table's triggers to say.
 
-use super::new_job::{NewJob, TYPES, WITHOUT_KEY};
+use super::new_job::{NewJob, TYPES, WITHOUT_KEY, insert};
 use super::unique;
 use crate::argument::{array, at_least_one, given, name, object, positive_span};
 use crate::error::Error;
@@ -13,14 +13,9 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-static INSERT: Statement = Statement::new(
-    "INSERT INTO minion.jobs (
-        created, delayed, expires,
-        args, attempts, lax, notes, parents, priority, queue, task)
-    VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11)
-    RETURNING id",
-    TYPES.split_at(WITHOUT_KEY).0,
-);
+static INSERT: Statement = insert!("", "", "", WITHOUT_KEY);
+static INSERT_LIMITED: Statement =
+    insert!(", unique_key, time_limit", ", $12, $13", "", TYPES.len());
 
 /// Puts it into its queue, and returns its id, or that of the job that has its key.
 pub fn insert(session: &Session, now: Timestamp, job: &NewJob) -> Result<i64, Error> {
@@ -28,7 +23,10 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob) -> Result<i64, Er
         lock_to_write(c"jobs");
         return unique::insert(session, now, job, key);
     }
-    let rows = session.run(&INSERT, &job.params(now)[..WITHOUT_KEY])?;
+    let rows = match job.time_limit {
+        None => session.run(&INSERT, &job.params(now)[..WITHOUT_KEY])?,
+        Some(_) => session.run(&INSERT_LIMITED, &job.params(now))?,
+    };
     given("id", rows.written("jobs")?.get(0, 1))
 }
 
@@ -38,13 +36,14 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob) -> Result<i64, Er
 /// `priority`: higher ones first; `delay`: how long it may not start; `expire`: how long it is worth
 /// starting (NULL: for ever); `attempts`: how often it may be tried, at least 1; `parents`: the ids of jobs
 /// that must finish first; `lax`: whether failed parents will do; `notes`: a JSON object; `unique_key`: 1 to
-/// 1000 bytes: while a job with this key is inactive or active, its id is returned and nothing is changed.
+/// 1000 bytes: while a job with this key is inactive or active, its id is returned and nothing is changed;
+/// `time_limit`: how long an attempt may be active (NULL: as long as it likes) before repair fails it.
 ///
-/// Raises 22004 for a NULL other than `expire` and `unique_key`, 22023 for a duration that is negative or
-/// over 10000 years, 23514 for a value that the table does not take. Semantics: Minion's `enqueue`.
+/// Raises 22004 for a NULL other than `expire`, `unique_key` and `time_limit`, 22023 for a duration that is negative
+/// or over 10000 years, 23514 for a value that the table does not take. Semantics: Minion's `enqueue`.
 #[pg_extern(name = "enqueue")]
 #[allow(clippy::too_many_arguments)]
-pub fn enqueue_unique(
+pub fn enqueue_limited(
     task: Option<&str>,
     args: default!(Option<Jsonb>, "'[]'"),
     queue: default!(Option<&str>, "'default'"),
@@ -56,6 +55,7 @@ pub fn enqueue_unique(
     lax: default!(Option<bool>, "false"),
     notes: default!(Option<Jsonb>, "'{}'"),
     unique_key: default!(Option<&str>, "NULL"),
+    time_limit: default!(Option<Interval>, "NULL"),
 ) -> Result<i64, ErrorReport> {
     let job = NewJob {
         task: name("task", given("task", task)?)?,
@@ -69,6 +69,7 @@ pub fn enqueue_unique(
         lax: given("lax", lax)?,
         notes: object("notes", given("notes", notes)?)?,
         unique_key: unique_key.map(|key| name("unique_key", key)).transpose()?,
+        time_limit: time_limit.map(|limit| positive_span("time_limit", limit)).transpose()?,
     };
     Ok(Session::with(|session| insert(session, clock(), &job))?)
 }

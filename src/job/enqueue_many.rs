@@ -1,10 +1,10 @@
 //! enqueue_many: an array of jobs, checked element by element, in one statement.
 
+use super::duration::{Duration, Problem};
 use super::enqueue;
 use super::new_job::NewJob;
-use crate::argument::{at_least_one, given, name, positive_span};
+use crate::argument::{at_least_one, given, name};
 use crate::error::{Error, excerpt, json_excerpt};
-use crate::failure::Failure;
 use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use crate::server::time::{Timestamp, clock};
@@ -14,39 +14,64 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::str::FromStr;
 
 /// Parents go in as array literals, because SQL arrays can't be ragged; JSON goes in as its own text, so
 /// that no digit is lost on the way.
-static INSERT: Statement = Statement::new(
-    "INSERT INTO minion.jobs (
-        created, delayed, expires,
-        args, attempts, lax, notes, parents, priority, queue, task)
-    SELECT $1, $1 + job.delay, $1 + job.expire,
-        job.args::pg_catalog.jsonb, job.attempts, job.lax, job.notes::pg_catalog.jsonb,
-        job.parents::pg_catalog.int8[], job.priority, job.queue, job.task
-    FROM ROWS FROM (
-        pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-        pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
-        pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
-        pg_catalog.unnest($11)
-    ) WITH ORDINALITY AS job (
-        delay, expire, args, attempts, lax, notes, parents, priority, queue, task, place)
-    ORDER BY job.place
-    RETURNING id",
-    &[
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::INTERVALARRAYOID,
-        pg_sys::INTERVALARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::BOOLARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTARRAYOID,
-    ],
+macro_rules! insert {
+    ($column:literal, $value:literal, $array:literal, $name:literal, $count:expr) => {
+        Statement::new(
+            concat!(
+                "INSERT INTO minion.jobs (
+                    created, delayed, expires,
+                    args, attempts, lax, notes, parents, priority, queue, task",
+                $column,
+                ") SELECT $1, $1 + job.delay, $1 + job.expire,
+                    job.args::pg_catalog.jsonb, job.attempts, job.lax, job.notes::pg_catalog.jsonb,
+                    job.parents::pg_catalog.int8[], job.priority, job.queue, job.task",
+                $value,
+                " FROM ROWS FROM (
+                    pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+                    pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+                    pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
+                    pg_catalog.unnest($11)",
+                $array,
+                ") WITH ORDINALITY AS job (
+                    delay, expire, args, attempts, lax, notes, parents, priority, queue, task",
+                $name,
+                ", place)
+                ORDER BY job.place
+                RETURNING id"
+            ),
+            TYPES.split_at($count).0,
+        )
+    };
+}
+
+const TYPES: &[pg_sys::Oid] = &[
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INTERVALARRAYOID,
+    pg_sys::INTERVALARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::INT4ARRAYOID,
+    pg_sys::BOOLARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::INT4ARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::INTERVALARRAYOID,
+];
+
+/// An older version of the extension has no such column.
+const WITHOUT_LIMIT: usize = TYPES.len() - 1;
+
+static INSERT: Statement = insert!("", "", "", "", WITHOUT_LIMIT);
+static INSERT_LIMITED: Statement = insert!(
+    ", time_limit",
+    ", job.time_limit",
+    ", pg_catalog.unnest($12)",
+    ", time_limit",
+    TYPES.len()
 );
 
 static JSON: Statement = Statement::new("SELECT $1::pg_catalog.jsonb", &[pg_sys::TEXTOID]);
@@ -77,6 +102,8 @@ struct Job<'a> {
     notes: &'a RawValue,
     #[serde(default)]
     unique_key: Option<String>,
+    #[serde(default)]
+    time_limit: Option<Duration>,
 }
 
 fn empty_array<'a>() -> &'a RawValue {
@@ -95,66 +122,6 @@ fn one() -> i32 {
     1
 }
 
-/// A number of seconds, or an interval as text.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number of seconds or an interval as text")]
-enum Duration {
-    Seconds(f64),
-    Text(String),
-}
-
-impl Default for Duration {
-    fn default() -> Self {
-        Self::Seconds(0.0)
-    }
-}
-
-impl Duration {
-    fn interval(&self, argument: &'static str) -> Result<Interval, Problem> {
-        let interval = match self {
-            Self::Seconds(seconds) if seconds.abs() < 1e12 => {
-                Interval::from_micros((seconds * 1e6).round() as i64)
-            }
-            Self::Seconds(seconds) => {
-                return Err(Problem::new(argument, format!("{seconds} seconds are too many")));
-            }
-            Self::Text(text) => parsed(text).ok_or_else(|| {
-                Problem::new(argument, format!("{} is not an interval", excerpt(text)))
-            })?,
-        };
-        positive_span(argument, interval).map_err(Problem::with(argument))
-    }
-}
-
-/// Interval text, as PostgreSQL reads it.
-fn parsed(text: &str) -> Option<Interval> {
-    let text = text.to_owned();
-    // The input function changes nothing, so catching its error needs no subtransaction.
-    PgTryBuilder::new(move || Interval::from_str(&text).ok())
-        .catch_others(|caught| match Failure::from(&caught).is_of_a_value() {
-            true => None,
-            false => caught.rethrow(),
-        })
-        .execute()
-}
-
-/// What is wrong in an element, and where.
-struct Problem {
-    key: &'static str,
-    what: String,
-}
-
-impl Problem {
-    fn new(key: &'static str, what: String) -> Self {
-        Self { key, what }
-    }
-
-    /// What an argument of enqueue may not be, said of a key.
-    fn with(key: &'static str) -> impl Fn(Error) -> Self {
-        move |error| Self::new(key, error.message_after(key))
-    }
-}
-
 /// The columns of the jobs, ready to be unnested.
 #[derive(Default)]
 struct Columns {
@@ -169,6 +136,7 @@ struct Columns {
     queue: Vec<String>,
     task: Vec<String>,
     unique_key: Vec<Option<String>>,
+    time_limit: Vec<Option<Interval>>,
 }
 
 impl Columns {
@@ -199,28 +167,38 @@ impl Columns {
             name("unique_key", key).map_err(Problem::with("unique_key"))?;
         }
         self.unique_key.push(job.unique_key);
+        let limit = job.time_limit.map(|limit| limit.interval("time_limit"));
+        self.time_limit.push(limit.transpose()?);
         Ok(())
+    }
+
+    /// The first with a time limit.
+    fn first_limited(&self) -> Option<usize> {
+        self.time_limit.iter().position(Option::is_some)
     }
 
     /// All of them in one statement; none has a key.
     fn insert(self, session: &Session, now: Timestamp) -> Result<Vec<i64>, Error> {
         let count = self.task.len();
-        let rows = session.run(
-            &INSERT,
-            params![
-                now,
-                self.delay,
-                self.expire,
-                self.args,
-                self.attempts,
-                self.lax,
-                self.notes,
-                self.parents,
-                self.priority,
-                self.queue,
-                self.task
-            ],
-        )?;
+        let is_limited = self.first_limited().is_some();
+        let params = params![
+            now,
+            self.delay,
+            self.expire,
+            self.args,
+            self.attempts,
+            self.lax,
+            self.notes,
+            self.parents,
+            self.priority,
+            self.queue,
+            self.task,
+            self.time_limit
+        ];
+        let rows = match is_limited {
+            false => session.run(&INSERT, &params[..WITHOUT_LIMIT])?,
+            true => session.run(&INSERT_LIMITED, params)?,
+        };
         if rows.count() < count {
             return Err(Error::Refused { table: "jobs" });
         }
@@ -251,6 +229,7 @@ impl Columns {
                 lax: self.lax[at],
                 notes: json(&self.notes[at])?,
                 unique_key: self.unique_key[at].as_deref(),
+                time_limit: self.time_limit[at],
             };
             ids.push(enqueue::insert(session, now, &job)?);
         }
@@ -318,9 +297,17 @@ fn enqueue_many(jobs: Option<Jsonb>) -> Result<SetOfIterator<'static, i64>, Erro
         return Err(Error::Element { path: "jobs".into(), problem }.into());
     }
     let jobs = columns(&jobs.text())?;
-    let ids = Session::with(|session| match jobs.unique_key.iter().all(Option::is_none) {
-        true => jobs.insert(session, clock()),
-        false => jobs.insert_unique(session, clock()),
+    let ids = Session::with(|session| {
+        if let Some(at) = jobs.first_limited()
+            && !session.has_time_limits()?
+        {
+            let problem = format!("unknown key {}", excerpt("time_limit"));
+            return Err(Error::Element { path: format!("jobs[{at}]"), problem });
+        }
+        match jobs.unique_key.iter().all(Option::is_none) {
+            true => jobs.insert(session, clock()),
+            false => jobs.insert_unique(session, clock()),
+        }
     })?;
     Ok(SetOfIterator::new(ids))
 }

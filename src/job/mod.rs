@@ -1,8 +1,9 @@
 //! Jobs, from enqueue to removal.
 
 mod bulk;
-mod change;
+pub mod change;
 pub mod dequeue;
+mod duration;
 pub mod enqueue;
 mod enqueue_many;
 pub mod finish;

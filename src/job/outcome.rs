@@ -22,14 +22,25 @@ static HAS_ENDED: Statement = Statement::new(
     &[pg_sys::INT8OID],
 );
 
-static OUTCOME: Statement = Statement::new(
-    "SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
-        job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
-        job.retries, job.started, job.state, job.task, job.\"time\", job.worker
-    FROM minion.list_jobs(0, 1, NULL, ARRAY[$1]) AS job
-    WHERE job.state = 'finished' OR job.state = 'failed'",
-    &[pg_sys::INT8OID],
-);
+macro_rules! outcome {
+    ($time_limit:literal) => {
+        Statement::new(
+            concat!(
+                "SELECT job.id, job.args, job.attempts, job.children, job.created, job.delayed, job.expires,
+                    job.finished, job.lax, job.notes, job.parents, job.priority, job.queue, job.result, job.retried,
+                    job.retries, job.started, job.state, job.task, job.\"time\", job.worker",
+                $time_limit,
+                " FROM minion.list_jobs(0, 1, NULL, ARRAY[$1]) AS job
+                WHERE job.state = 'finished' OR job.state = 'failed'"
+            ),
+            &[pg_sys::INT8OID],
+        )
+    };
+}
+
+static OUTCOME: Statement = outcome!(", job.time_limit");
+/// Of older versions of the extension.
+static OUTCOME_WITHOUT_LIMIT: Statement = outcome!("");
 
 /// Waits until a job is finished, or has failed with no automatic retry ahead, and returns its row, as list_jobs
 /// does; no row if that takes longer than `timeout`. It holds no lock on a table while it sleeps.
@@ -37,15 +48,30 @@ static OUTCOME: Statement = Statement::new(
 /// Raises 42704 for a job that does not exist, or was removed meanwhile, 22004 for NULL, 22023 for a bad duration,
 /// 0A000 under a fixed snapshot.
 #[pg_extern(sql = false)]
-fn wait_for_job(
+fn wait_for_outcome(
     id: Option<i64>,
     timeout: Option<Interval>,
 ) -> Result<SetOfIterator<'static, Record>, ErrorReport> {
-    let mut row = None;
-    if has_ended_within(id, timeout)? {
-        row = Session::with(|session| Ok(session.run(&OUTCOME, params![id])?.record(0)))?;
+    Ok(SetOfIterator::new(outcome_within(id, timeout, &OUTCOME)?))
+}
+
+/// The same without the time limit.
+pub fn outcome_without_limit(
+    id: Option<i64>,
+    timeout: Option<Interval>,
+) -> Result<Option<Record>, Error> {
+    outcome_within(id, timeout, &OUTCOME_WITHOUT_LIMIT)
+}
+
+fn outcome_within(
+    id: Option<i64>,
+    timeout: Option<Interval>,
+    outcome: &Statement,
+) -> Result<Option<Record>, Error> {
+    match has_ended_within(id, timeout)? {
+        true => Session::with(|session| Ok(session.run(outcome, params![id])?.record(0))),
+        false => Ok(None),
     }
-    Ok(SetOfIterator::new(row))
 }
 
 /// Whether a job has ended by then.

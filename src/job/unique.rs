@@ -5,7 +5,7 @@
 //! what others have not committed yet, under a lock that lasts until the new row is there for them to find.
 //! Nobody holds it while waiting for another transaction, and one of 100,000 keys holds one lock at a time.
 
-use super::new_job::{NewJob, TYPES};
+use super::new_job::{NewJob, TYPES, WITHOUT_LIMIT, insert};
 use crate::argument::given;
 use crate::error::{Error, excerpt};
 use crate::server::advisory::KeyLock;
@@ -30,25 +30,16 @@ static REMOVE_EXPIRED: Statement = Statement::latest(
 );
 
 /// Plain SQL, and a retry of a job that had ended, take a key without its lock.
-static INSERT: Statement = Statement::new(
-    "INSERT INTO minion.jobs (
-        created, delayed, expires,
-        args, attempts, lax, notes, parents, priority, queue, task, unique_key)
-    VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT DO NOTHING
-    RETURNING id",
-    TYPES,
-);
+static INSERT: [Statement; 2] = [
+    insert!(", unique_key", ", $12", "ON CONFLICT DO NOTHING", WITHOUT_LIMIT),
+    insert!(", unique_key, time_limit", ", $12, $13", "ON CONFLICT DO NOTHING", TYPES.len()),
+];
 
 /// For when it is not the key that is taken: the server says what is.
-static PLAIN_INSERT: Statement = Statement::new(
-    "INSERT INTO minion.jobs (
-        created, delayed, expires,
-        args, attempts, lax, notes, parents, priority, queue, task, unique_key)
-    VALUES ($1, $1 + $2, $1 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    RETURNING id",
-    TYPES,
-);
+static PLAIN_INSERT: [Statement; 2] = [
+    insert!(", unique_key", ", $12", "", WITHOUT_LIMIT),
+    insert!(", unique_key, time_limit", ", $12, $13", "", TYPES.len()),
+];
 
 /// Others may take and give back the key again and again while we look.
 const TRIES: usize = 100;
@@ -82,10 +73,15 @@ pub fn insert(session: &Session, now: Timestamp, job: &NewJob, key: &str) -> Res
             in_vain = false;
             continue;
         }
+        let params = job.params(now);
+        let (with_limit, params) = match job.time_limit {
+            None => (0, &params[..WITHOUT_LIMIT]),
+            Some(_) => (1, &params[..]),
+        };
         let rows = match in_vain {
             // Nobody has the key, and yet there was no row.
-            true => session.run(&PLAIN_INSERT, &job.params(now))?.written("jobs")?,
-            false => session.run(&INSERT, &job.params(now))?,
+            true => session.run(&PLAIN_INSERT[with_limit], params)?.written("jobs")?,
+            false => session.run(&INSERT[with_limit], params)?,
         };
         if rows.count() > 0 {
             return given("id", rows.get(0, 1));

@@ -14,6 +14,7 @@ mod ended;
 pub mod next;
 pub mod parked;
 mod spare;
+pub mod time_limit;
 mod waiting;
 mod walk;
 mod workers;
@@ -36,13 +37,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 /// One after the other; each but the last has half of the time that is left.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     // Before any that touches a job, as dispatch_schedules does.
     mend_schedules,
     workers::mend_ahead,
     attached::remove,
     workers::remove_silent,
     abandoned::fail,
+    time_limit::fail,
     parked::place_due,
     recount_limits,
     waiting::remove_expired,
@@ -72,9 +74,10 @@ pub fn do_all() -> Result<Did, Error> {
     Ok(do_alone(None, all_steps)?.unwrap_or_default())
 }
 
-/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer.
-pub fn do_some(most: Duration) -> Result<Did, Error> {
-    Ok(do_alone(Some(most), all_steps)?.unwrap_or_default())
+/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer. None as
+/// below.
+pub fn do_some(most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), all_steps)
 }
 
 fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
@@ -86,8 +89,8 @@ fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
 }
 
 /// The same, but only jobs are put where they belong that were due before their parents were done.
-pub fn place_blocked(most: Duration) -> Result<Did, Error> {
-    Ok(do_alone(Some(most), parked::place_due)?.unwrap_or_default())
+pub fn place_blocked(most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), parked::place_due)
 }
 
 /// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or
@@ -98,6 +101,11 @@ pub fn remove_attached(all: bool, most: Duration) -> Result<Option<Did>, Error> 
     do_alone(Some(most), |call, budget, did| {
         attached::remove_those(call, budget, did, attached::whose(all))
     })
+}
+
+/// Fails, or retries, jobs that are active for longer than their time limit. None as below.
+pub fn end_attempts(most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), time_limit::fail)
 }
 
 /// None if somebody else does something of the kind.
@@ -127,8 +135,9 @@ fn do_alone(
     })
 }
 
-/// Removes workers that are silent for minion.missing_after, or whose session has ended that they were attached to; fails, or retries, the active jobs of workers
-/// that are gone; removes expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
+/// Removes workers that are silent for minion.missing_after, or whose session has ended that they were attached to; fails,
+/// or retries, the active jobs of workers that are gone, and those that are active for longer than their time limit; removes
+/// expired jobs; fails jobs that nobody claimed for minion.stuck_after, unless their
 /// queue is paused or a limit of 0 holds them; and removes finished jobs older than minion.remove_after. Call
 /// it now and then from one of the workers.
 ///

@@ -31,13 +31,17 @@ static FIRST: Statement = Statement::new(
     &[],
 );
 
-/// INFINITY if there is nothing that time could do anything to.
-pub fn next(now: Timestamp) -> Result<Timestamp, Error> {
+/// INFINITY if there is nothing that time could do anything to. `has_repaired`: what has come to its time is what could not be
+/// repaired.
+pub fn next(now: Timestamp, has_repaired: bool) -> Result<Timestamp, Error> {
     Session::with(|session| {
         let rows = session.run(&FIRST, &[])?;
         let after = |column, span: Duration| {
             let at: Option<Timestamp> = rows.get(0, column);
-            at.map(|at| at.after(span))
+            at.map(|at| match at.after(span) {
+                left if has_repaired && left <= now => now.after(SELDOM),
+                next => next,
+            })
         };
         let seldom = (rows.get(0, 4) == Some(true)).then(|| now.after(SELDOM));
         let all = [

@@ -21,14 +21,26 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// One that somebody is changing has its turn the next time.
-static DUE: Statement = Statement::new(
-    "SELECT id, name, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes, unique_key
-    FROM minion.schedules
-    WHERE next_run <= $1 AND NOT paused
-    ORDER BY next_run, id
-    FOR UPDATE SKIP LOCKED",
-    &[pg_sys::TIMESTAMPTZOID],
-);
+macro_rules! due {
+    ($time_limit:literal) => {
+        Statement::new(
+            concat!(
+                "SELECT id, name, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes,
+                    unique_key, ",
+                $time_limit,
+                " FROM minion.schedules
+                WHERE next_run <= $1 AND NOT paused
+                ORDER BY next_run, id
+                FOR UPDATE SKIP LOCKED"
+            ),
+            &[pg_sys::TIMESTAMPTZOID],
+        )
+    };
+}
+
+static DUE: Statement = due!("time_limit");
+/// An older version of the extension has no such column.
+static DUE_WITHOUT_LIMIT: Statement = due!("NULL::pg_catalog.interval");
 
 static RAN: Statement = Statement::new(
     "UPDATE minion.schedules SET last_job = $2, last_run = $3, next_run = $4 WHERE id = $1",
@@ -75,7 +87,11 @@ pub fn dispatch() -> Result<Vec<(i64, String, i64)>, Error> {
         lock_to_write(c"jobs");
         lock_to_write(c"schedules");
         let now = clock();
-        let due = session.run(&DUE, params![now])?;
+        let statement = match session.has_time_limits()? {
+            true => &DUE,
+            false => &DUE_WITHOUT_LIMIT,
+        };
+        let due = session.run(statement, params![now])?;
         let run = |row| {
             check_for_interrupts();
             run(session, rules, now, &due, row)
@@ -137,6 +153,7 @@ fn run(
         lax: given("lax", due.get(row, 11))?,
         notes: given("notes", due.get(row, 12))?,
         unique_key: due.get(row, 13),
+        time_limit: due.get(row, 14),
     };
     if let Some(key) = job.unique_key
         && unique::is_undecided(session, now, key)?

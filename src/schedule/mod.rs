@@ -21,7 +21,7 @@ use time::{Rules, next_time};
 /// How often a schedule is looked for and added.
 const TRIES: usize = 10;
 
-/// What both statements below set, in this order.
+/// What the statements below set, in this order.
 const TYPES: &[pg_sys::Oid] = &[
     pg_sys::TEXTOID,
     pg_sys::TIMESTAMPTZOID,
@@ -36,28 +36,53 @@ const TYPES: &[pg_sys::Oid] = &[
     pg_sys::BOOLOID,
     pg_sys::JSONBOID,
     pg_sys::TEXTOID,
+    pg_sys::INTERVALOID,
 ];
 
-/// A schedule whose times stay the same keeps its next one, even if that is overdue.
-static CHANGE: Statement = Statement::new(
-    "UPDATE minion.schedules
-    SET next_run = CASE WHEN cron = $3 AND timezone = $4 THEN next_run ELSE $2 END,
-        cron = $3, timezone = $4, task = $5, args = $6, queue = $7, priority = $8, expire = $9,
-        attempts = $10, lax = $11, notes = $12, unique_key = $13
-    WHERE name = $1
-    RETURNING id",
-    TYPES,
-);
+/// An older version of the extension has no such column.
+const WITHOUT_LIMIT: usize = TYPES.len() - 1;
 
-static ADD: Statement = Statement::new(
-    "INSERT INTO minion.schedules (
-        name, next_run, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes,
-        unique_key)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-    ON CONFLICT (name) DO NOTHING
-    RETURNING id",
-    TYPES,
-);
+/// A schedule whose times stay the same keeps its next one, even if that is overdue.
+macro_rules! change {
+    ($time_limit:literal, $count:expr) => {
+        Statement::new(
+            concat!(
+                "UPDATE minion.schedules
+                SET next_run = CASE WHEN cron = $3 AND timezone = $4 THEN next_run ELSE $2 END,
+                    cron = $3, timezone = $4, task = $5, args = $6, queue = $7, priority = $8, expire = $9,
+                    attempts = $10, lax = $11, notes = $12, unique_key = $13",
+                $time_limit,
+                " WHERE name = $1
+                RETURNING id"
+            ),
+            TYPES.split_at($count).0,
+        )
+    };
+}
+
+macro_rules! add {
+    ($time_limit:literal, $value:literal, $count:expr) => {
+        Statement::new(
+            concat!(
+                "INSERT INTO minion.schedules (
+                    name, next_run, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes,
+                    unique_key",
+                $time_limit,
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13",
+                $value,
+                ") ON CONFLICT (name) DO NOTHING
+                RETURNING id"
+            ),
+            TYPES.split_at($count).0,
+        )
+    };
+}
+
+/// To be tried one after the other.
+static SET_UP: [Statement; 2] =
+    [change!(", time_limit = $14", TYPES.len()), add!(", time_limit", ", $14", TYPES.len())];
+static SET_UP_WITHOUT_LIMIT: [Statement; 2] =
+    [change!("", WITHOUT_LIMIT), add!("", "", WITHOUT_LIMIT)];
 
 static EXISTS: Statement =
     Statement::latest("SELECT FROM minion.schedules WHERE name = $1", &[pg_sys::TEXTOID]);
@@ -78,11 +103,11 @@ static PAUSE: Statement = Statement::new(
 /// nickname such as @daily; `timezone`: a name of pg_timezone_names or an offset from UTC such as +02:00; the
 /// others as for enqueue, for each job.
 ///
-/// Raises 22023 for an invalid cron expression, time zone or duration, 22004 for a NULL other than `expire`
-/// and `unique_key`, 23514 for a value that the table does not take. Semantics: Minion's `schedule`.
-#[pg_extern]
+/// Raises 22023 for an invalid cron expression, time zone or duration, 22004 for a NULL other than `expire`,
+/// `unique_key` and `time_limit`, 23514 for a value that the table does not take. Semantics: Minion's `schedule`.
+#[pg_extern(name = "schedule")]
 #[allow(clippy::too_many_arguments)]
-fn schedule(
+pub fn schedule_limited(
     name: Option<&str>,
     cron: Option<&str>,
     task: Option<&str>,
@@ -95,6 +120,7 @@ fn schedule(
     notes: default!(Option<Jsonb>, "'{}'"),
     unique_key: default!(Option<&str>, "NULL"),
     timezone: default!(Option<&str>, "'UTC'"),
+    time_limit: default!(Option<Interval>, "NULL"),
 ) -> Result<i64, ErrorReport> {
     let named = self::name;
     let name = named("name", given("name", name)?)?;
@@ -108,15 +134,20 @@ fn schedule(
     let lax = given("lax", lax)?;
     let notes = object("notes", given("notes", notes)?)?;
     let unique_key = unique_key.map(|key| named("unique_key", key)).transpose()?;
+    let time_limit = time_limit.map(|limit| positive_span("time_limit", limit)).transpose()?;
     let next = next_time(Rules::in_force()?, cron, timezone, clock())?;
     let params = params![
         name, next, cron, timezone, task, args, queue, priority, expire, attempts, lax, notes,
-        unique_key
+        unique_key, time_limit
     ];
     Ok(Session::with(|session| {
+        let (statements, params) = match session.has_time_limits()? {
+            true => (&SET_UP, &params[..]),
+            false => (&SET_UP_WITHOUT_LIMIT, &params[..WITHOUT_LIMIT]),
+        };
         // Another session may add or remove it between the two.
         for _ in 0..TRIES {
-            for statement in [&CHANGE, &ADD] {
+            for statement in statements {
                 let rows = session.run(statement, params)?;
                 if rows.count() > 0 {
                     return given("id", rows.get(0, 1));

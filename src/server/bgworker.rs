@@ -168,7 +168,7 @@ unsafe extern "C-unwind" fn heard(error: *mut pg_sys::ErrorData) {
 }
 
 /// Less than deadlock_timeout: whoever waits for it in a circle is not the one to be cancelled.
-pub const LOCK_TIMEOUT: &CStr = c"500";
+pub const LOCK_TIMEOUT: &CStr = c"100";
 
 /// What it goes by, whatever the configuration, the database and the role say.
 const SETTINGS: [(&CStr, &CStr); 12] = [
@@ -204,7 +204,8 @@ pub fn set(name: &CStr, value: &CStr) {
             name.as_ptr(),
             value.as_ptr(),
             pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_OVERRIDE,
+            // As a SET would, which it goes before.
+            pg_sys::GucSource::PGC_S_SESSION,
         );
     }
 }
@@ -217,6 +218,8 @@ pub fn is_terminated() -> bool {
 
 /// Sees to what has been asked of the process meanwhile; true if the settings were read anew.
 pub fn see_to_interrupts() -> bool {
+    // SAFETY: a variable of this process. Nothing runs that could be cancelled.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) };
     check_for_interrupts();
     // SAFETY: a variable of this process, which a signal handler sets.
     let reload = unsafe { (&raw mut pg_sys::ConfigReloadPending).replace(0) != 0 };

@@ -1,10 +1,10 @@
 //! Transactions of a process that serves no client.
 
+use super::bgworker;
 use super::identity::as_owner_until_commit;
 use crate::error::Error;
 use crate::failure::Failure;
-use pgrx::PgTryBuilder;
-use pgrx::pg_sys;
+use pgrx::prelude::*;
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
@@ -16,7 +16,10 @@ enum Outcome<T> {
 
 /// Does `work` in a transaction, and commits it; after an error it is undone. `what` is shown meanwhile in
 /// pg_stat_activity.
-pub fn transaction<T>(what: &CStr, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
+pub fn transaction<T, E: Into<Failure>>(
+    what: &CStr,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Failure> {
     show(pg_sys::BackendState::STATE_RUNNING, what);
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         begin();
@@ -46,15 +49,25 @@ pub fn transaction<T>(what: &CStr, work: impl FnOnce() -> Result<T, Error>) -> R
 }
 
 /// The same with the rights of the owner of minion.jobs, to the very end of the transaction: whatever it has others' triggers
-/// do, also when it commits, has no more rights than he.
+/// do, also when it commits, has no more rights than he. (A security-restricted operation would refuse deferred triggers; the
+/// whole transaction is the owner's instead, and roles can't be changed in it.)
 pub fn transaction_as_owner<T>(
     what: &CStr,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Failure> {
+    // What others' triggers set is for the transaction that they run in.
+    bgworker::settle();
     let mut as_owner = None;
     let done = transaction(what, || {
         as_owner = as_owner_until_commit();
-        work()
+        match as_owner {
+            Some(_) => work().map_err(Failure::from),
+            // Nobody else's rights will do.
+            None => Err(Failure::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+                "the table minion.jobs is missing".into(),
+            )),
+        }
     });
     // After an error the server has done it.
     drop(as_owner);

@@ -46,11 +46,13 @@ pub fn oid_of(relation: &CStr) -> pg_sys::Oid {
     }
 }
 
-/// Whether the extension is there, and its tables.
-pub fn is_installed() -> bool {
+/// The table of jobs, if the extension is there.
+pub fn installed() -> Option<u32> {
     // SAFETY: a look at the catalogue; true: no error is raised.
     let extension = unsafe { pg_sys::get_extension_oid(c"minion".as_ptr(), true) };
-    extension != pg_sys::InvalidOid && oid_of(c"jobs") != pg_sys::InvalidOid
+    let jobs = oid_of(c"jobs");
+    let is_there = extension != pg_sys::InvalidOid && jobs != pg_sys::InvalidOid;
+    is_there.then(|| jobs.into())
 }
 
 /// Locks a table of ours against REINDEX and the like, as a statement that writes does, to be called before

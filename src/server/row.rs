@@ -1,7 +1,8 @@
 //! Rows of `minion.jobs`, as triggers get them and looks into an index find them.
 
-use super::types::{Typed, column_as};
+use super::types::{Typed, column_as, is_column};
 use crate::error::Error;
+use pgrx::datum::Interval;
 use pgrx::enum_helper::lookup_enum_by_oid;
 use pgrx::{PgTrigger, pg_sys};
 
@@ -12,6 +13,7 @@ pub enum Column {
     Id = 1,
     Delayed = 3,
     Expires = 4,
+    Started = 5,
     Finished = 6,
     ParkedUntil = 9,
     WaitsFor = 10,
@@ -29,6 +31,7 @@ impl Column {
             Self::Id => "id",
             Self::Delayed => "delayed",
             Self::Expires => "expires",
+            Self::Started => "started",
             Self::Finished => "finished",
             Self::ParkedUntil => "parked_until",
             Self::WaitsFor => "waits_for",
@@ -41,6 +44,9 @@ impl Column {
         }
     }
 }
+
+/// Where the column is in `sql/tables.sql`, that an older version has not.
+const TIME_LIMIT: i32 = 23;
 
 /// The values of `minion.job_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +137,30 @@ impl Row {
         self.datum(column).1
     }
 
+    /// How long an attempt may take. None also in the table of an older version, which may have columns of the user's
+    /// where this one is, and an upgraded one has it behind those.
+    pub fn time_limit(&self) -> Option<Interval> {
+        // SAFETY: the row's shape is that of the table, and the column is one of it, and has this type.
+        unsafe {
+            let last = (*self.shape).natts;
+            let is_it = |place: &i32| is_column::<Interval>(self.shape, *place, c"time_limit");
+            let place = (TIME_LIMIT..=last).find(is_it)?;
+            column_as(self.shape, place, self.at(place))
+        }
+    }
+
     fn datum(&self, column: Column) -> (pg_sys::Datum, bool) {
+        // SAFETY: the column exists in every version's table.
+        unsafe { self.at(column as i32) }
+    }
+
+    /// # Safety
+    ///
+    /// There is a column at this place.
+    unsafe fn at(&self, place: i32) -> (pg_sys::Datum, bool) {
         let mut null = false;
-        // SAFETY: tuple and shape belong together, and the column exists in it.
-        let datum =
-            unsafe { pg_sys::heap_getattr(self.tuple, column as i32, self.shape, &mut null) };
+        // SAFETY: tuple and shape belong together; see above.
+        let datum = unsafe { pg_sys::heap_getattr(self.tuple, place, self.shape, &mut null) };
         (datum, null)
     }
 }
@@ -151,7 +176,7 @@ fn bytes(datum: &pg_sys::Datum) -> &[u8] {
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
 mod tests {
-    use super::Column;
+    use super::{Column, TIME_LIMIT};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -160,6 +185,7 @@ mod tests {
             Column::Id,
             Column::Delayed,
             Column::Expires,
+            Column::Started,
             Column::Finished,
             Column::ParkedUntil,
             Column::WaitsFor,
@@ -179,5 +205,8 @@ mod tests {
             );
             assert_eq!(place, Ok(Some(column as i16)), "{name}");
         }
+        let limit = "SELECT attnum::int FROM pg_attribute
+            WHERE attrelid = 'minion.jobs'::regclass AND attname = 'time_limit'";
+        assert_eq!(Spi::get_one(limit), Ok(Some(TIME_LIMIT)));
     }
 }

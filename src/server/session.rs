@@ -53,6 +53,11 @@ impl Session {
         Ok(installed.is_none_or(|extension| version::has_reached(&extension, version)))
     }
 
+    /// Whether jobs and schedules have time limits: those of an older version have not.
+    pub fn has_time_limits(&self) -> Result<bool, Error> {
+        self.has_reached("0.5.0")
+    }
+
     fn installed_version(&self) -> Result<Option<String>, Error> {
         static INSTALLED: Statement = Statement::new(
             "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'minion'",

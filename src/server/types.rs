@@ -2,6 +2,7 @@
 //! neither is ever taken for what it is not.
 
 use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::ffi::CStr;
 
 /// A value that a statement gives.
 pub trait Typed: FromDatum + IntoDatum {}
@@ -37,15 +38,43 @@ pub unsafe fn column_as<T: Typed>(
 ///
 /// It is a description of rows.
 unsafe fn type_of(shape: pg_sys::TupleDesc, column: i32) -> pg_sys::Oid {
+    // SAFETY: see above.
+    unsafe {
+        attribute(shape, column).map_or(pg_sys::InvalidOid, |attribute| (*attribute).atttypid)
+    }
+}
+
+/// Whether there is a column at this place that has the name and the type.
+///
+/// # Safety
+///
+/// It is a description of rows.
+pub unsafe fn is_column<T: Typed>(shape: pg_sys::TupleDesc, column: i32, name: &CStr) -> bool {
+    // SAFETY: see above; a name ends with a zero. One that was dropped has another.
+    unsafe {
+        attribute(shape, column).is_some_and(|attribute| {
+            CStr::from_ptr((*attribute).attname.data.as_ptr()) == name
+                && T::is_compatible_with((*attribute).atttypid)
+        })
+    }
+}
+
+/// # Safety
+///
+/// It is a description of rows.
+unsafe fn attribute(
+    shape: pg_sys::TupleDesc,
+    column: i32,
+) -> Option<*const pg_sys::FormData_pg_attribute> {
     // SAFETY: see above; it has as many columns as it says.
     unsafe {
         let count = (*shape).natts;
         if !(1..=count).contains(&column) {
-            return pg_sys::InvalidOid;
+            return None;
         }
         #[cfg(not(feature = "pg18"))]
-        return (*shape).attrs.as_slice(count as usize)[column as usize - 1].atttypid;
+        return Some(&raw const (*shape).attrs.as_slice(count as usize)[column as usize - 1]);
         #[cfg(feature = "pg18")]
-        return (*pg_sys::TupleDescAttr(shape, column - 1)).atttypid;
+        return Some(pg_sys::TupleDescAttr(shape, column - 1));
     }
 }

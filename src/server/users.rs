@@ -21,7 +21,7 @@ const OUR_CHECKS: [&CStr; 5] = [
 ];
 
 /// Those that are unique, or have an expression or a WHERE clause.
-const OUR_INDEXES: [&CStr; 10] = [
+const OUR_INDEXES: [&CStr; 11] = [
     c"jobs_pkey",
     c"jobs_ready",
     c"jobs_parked",
@@ -32,6 +32,7 @@ const OUR_INDEXES: [&CStr; 10] = [
     c"jobs_expiring",
     c"jobs_unique_key",
     c"jobs_notes",
+    c"jobs_time_limit",
 ];
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;

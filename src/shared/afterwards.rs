@@ -1,7 +1,8 @@
 //! What follows from the notes of a transaction that has ended: what others know changes, and those who wait for that are
 //! woken. Nothing here can fail: it is called from commit callbacks.
 
-use super::databases::{self, task};
+use super::database::task;
+use super::databases;
 use super::memory::Mode;
 use super::notes::{Note, Notes};
 use super::slot::Slot;
@@ -9,6 +10,7 @@ use super::slots::Slots;
 use super::waiters;
 use crate::server::database;
 use crate::server::time::{Timestamp, clock};
+use crate::settings;
 
 /// Leaves to the background what it is there for.
 pub fn tell_background(notes: &Notes) {
@@ -19,14 +21,15 @@ pub fn tell_background(notes: &Notes) {
         databases::restart(database);
     }
     let Some(own) = databases::own() else { return };
+    // What has come due by now was not there for whoever looked before.
+    let comes_due = || notes.due() <= clock() && settings::notify() && databases::has_worker();
     let tasks = notes.tasks
-        | if notes.notify { task::NOTIFY } else { 0 }
+        | if notes.notify || comes_due() { task::NOTIFY } else { 0 }
         | if notes.any() { task::TRAFFIC } else { 0 };
     if tasks > 0 {
         own.ask(tasks);
     }
-    let dues = notes.all().iter().map(|note| note.due);
-    own.ask_for(dues.fold(notes.at, Timestamp::min));
+    own.ask_for(notes.at.min(notes.due()));
 }
 
 /// Wakes those who wait for what one lane has got.

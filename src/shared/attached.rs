@@ -6,7 +6,8 @@
 //! of an ended session means; what ended is kept in mind only for it to be found without a look at all workers.
 
 use super::attaching::{self, Note, What};
-use super::databases::{self, task};
+use super::database::task;
+use super::databases;
 use super::names::Table;
 use super::tied::{State, TIED, Tied, Worker, most};
 use crate::server::database;

@@ -5,6 +5,7 @@
 use super::adding::find_or_add;
 use super::afterwards::{forget_all, lower, tell_background, wake, wake_for_undone};
 use super::attached;
+use super::database::Database;
 use super::databases;
 use super::lane::Position;
 use super::lanes::Lanes;
@@ -16,9 +17,11 @@ use super::{bounds, changes, waiters};
 use crate::server::database;
 use crate::server::guard::is_in_guard;
 use crate::server::notify::notify_now;
-use crate::server::time::Timestamp;
-use pgrx::pg_sys;
+use crate::server::time::{Timestamp, clock};
+use crate::settings;
+use pgrx::prelude::*;
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 thread_local!(static REGISTERED: Cell<bool> = const { Cell::new(false) });
@@ -117,7 +120,6 @@ pub fn notify() -> bool {
 }
 
 /// Something is to be done by itself at a time, which may be a different one by then.
-#[allow(dead_code)]
 pub fn timed(at: Timestamp) {
     if is_heard() {
         register();
@@ -158,8 +160,8 @@ pub fn settings_changed(database: Option<u32>) {
 }
 
 /// A command of this transaction needs a database to itself: its worker leaves, and comes back when the transaction is
-/// over. Says who it is.
-pub fn make_room(database: u32) -> Option<i32> {
+/// over.
+pub fn make_room(database: u32) -> Option<&'static Database> {
     register();
     databases::make_room(database)
 }
@@ -203,6 +205,7 @@ fn register() {
     if !REGISTERED.get() {
         // SAFETY: the callbacks are functions of this library, which is never unloaded.
         unsafe {
+            pg_sys::RegisterXactCallback(Some(before_commit), std::ptr::null_mut());
             pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
             pg_sys::RegisterSubXactCallback(Some(at_end_of_sub), std::ptr::null_mut());
         }
@@ -211,11 +214,8 @@ fn register() {
 }
 
 /// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
-extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
+extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::*;
-    if event == XACT_EVENT_PRE_COMMIT {
-        before_commit();
-    }
     if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
         return attached::join();
     }
@@ -262,17 +262,24 @@ extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_
             }
             tell_background(&notes);
         }
-        if event != XACT_EVENT_PREPARE {
-            databases::give_room_back();
-        }
+        databases::give_room_back();
         notes.clear();
     });
 }
 
-/// Where no background worker lives to tell listeners, the transaction does it itself, and takes its turn for that among
-/// all of the cluster. It may fail.
-fn before_commit() {
-    if NOTES.with_borrow(|notes| notes.notify) && !databases::has_worker() {
+/// Where no background worker serves listeners, the transaction tells them itself, and takes its turn for that among all of
+/// the cluster. It may fail: nothing is committed yet.
+#[pg_guard]
+extern "C-unwind" fn before_commit(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    if event != pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT {
+        return;
+    }
+    let notifies = NOTES.with_borrow_mut(|notes| {
+        // A delayed job that has come due meanwhile; who looked for such before did not see it.
+        notes.notify |= notes.due() <= clock() && settings::notify();
+        notes.notify && !databases::has_worker()
+    });
+    if notifies {
         NOTES.with_borrow_mut(|notes| notes.notify = false);
         notify_now();
     }
@@ -282,7 +289,7 @@ extern "C-unwind" fn at_end_of_sub(
     event: pg_sys::SubXactEvent::Type,
     own: pg_sys::SubTransactionId,
     parent: pg_sys::SubTransactionId,
-    _: *mut std::ffi::c_void,
+    _: *mut c_void,
 ) {
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {

@@ -11,7 +11,8 @@
 //!   until then looks from its own jobs on itself.
 
 use super::adding::find_or_add;
-use super::databases::{self, task};
+use super::database::task;
+use super::databases;
 use super::lane::{Lane, Position};
 use super::lanes::Lanes;
 use super::memory::Mode;

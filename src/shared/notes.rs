@@ -134,6 +134,11 @@ impl Notes {
         self.ended.get(..self.ended_count).unwrap_or_default()
     }
 
+    /// When the first of its parked jobs is due.
+    pub fn due(&self) -> Timestamp {
+        self.all().iter().map(|note| note.due).min().unwrap_or(Timestamp::INFINITY)
+    }
+
     /// The transaction is over. Can't fail.
     pub fn clear(&mut self) {
         self.count = 0;

@@ -12,18 +12,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// It is this one from now on.
-    pub fn begin(&self) {
-        // SAFETY: variables of this process.
-        let (latch, pid) = unsafe { (&raw mut (*pg_sys::MyProc).procLatch, pg_sys::MyProcPid) };
-        self.latch.store(latch, SeqCst);
-        self.pid.store(pid, SeqCst);
+    /// It is this one from now on. False if there is another one.
+    pub fn begin(&self) -> bool {
+        let is_free = self.pid.compare_exchange(0, process::own(), SeqCst, SeqCst).is_ok();
+        if is_free {
+            // SAFETY: a variable of this process.
+            self.latch.store(unsafe { &raw mut (*pg_sys::MyProc).procLatch }, SeqCst);
+        }
+        is_free
     }
 
-    /// It is no more.
+    /// It is no more. The latch goes first: another one may begin at once.
     pub fn end(&self) {
-        self.pid.store(0, SeqCst);
         self.latch.store(std::ptr::null_mut(), SeqCst);
+        self.pid.store(0, SeqCst);
     }
 
     /// 0 for none.

@@ -28,7 +28,7 @@ const LONGEST: usize = 240;
 pub struct Report {
     pub activity: Activity,
     pub since: Timestamp,
-    /// Workers that were started, and how many of the last ones have failed.
+    /// Workers that were started, and how often in a row one, or one of its duties, has failed.
     pub starts: i64,
     pub failures: i32,
     pub failed: Timestamp,
@@ -59,6 +59,12 @@ impl Report {
         }
         self.bytes = bytes as u16;
         self.failed = now;
+    }
+
+    /// Whether this is what has gone wrong last.
+    pub fn is_error(&self, message: &[u8]) -> bool {
+        let bytes = message.len().min(LONGEST);
+        self.error.get(..self.bytes.into()) == message.get(..bytes)
     }
 
     pub fn error(&self) -> Option<String> {

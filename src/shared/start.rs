@@ -3,6 +3,7 @@
 use super::bounds::BOUNDS;
 use super::counters::COUNTERS;
 use super::databases::DATABASES;
+use super::launcher::LAUNCHER;
 use super::memory::{Content, LwLocks, Part};
 use super::slots::SLOTS;
 use super::tied::TIED;
@@ -23,7 +24,13 @@ fn size() -> usize {
     fn of<T: Content>(_: &Part<T>) -> usize {
         Part::<T>::size()
     }
-    of(&SLOTS) + of(&WAITERS) + of(&COUNTERS) + of(&BOUNDS) + of(&DATABASES) + of(&TIED)
+    of(&SLOTS)
+        + of(&WAITERS)
+        + of(&COUNTERS)
+        + of(&BOUNDS)
+        + of(&DATABASES)
+        + of(&LAUNCHER)
+        + of(&TIED)
 }
 
 impl PgSharedMemoryInitialization for Shared {
@@ -53,6 +60,7 @@ impl PgSharedMemoryInitialization for Shared {
             let memory = COUNTERS.start(memory, !found, &locks);
             let memory = BOUNDS.start(memory, !found, &locks);
             let memory = DATABASES.start(memory, !found, &locks);
+            let memory = LAUNCHER.start(memory, !found, &locks);
             TIED.start(memory, !found, &locks);
         }
     }

@@ -4,5 +4,6 @@
 
 pub mod placing;
 mod telling;
+pub mod time_limit;
 mod triggers;
 mod written;

@@ -10,7 +10,7 @@ use crate::server::relation::Relation;
 use crate::server::row::{Column, Row};
 use crate::server::trigger::{Event, answer};
 use crate::shared::commit;
-use crate::shared::databases::task;
+use crate::shared::database::task;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{AllocatedByPostgres, AllocatedByRust, WhoAllocated};

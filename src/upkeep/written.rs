@@ -8,6 +8,7 @@ use super::placing::{
     clear_parents, correct, move_to, parked_until, set_parents, wake_children, write,
 };
 use super::telling::{announce, free_places, take_places, tell};
+use super::time_limit::tell_end;
 use crate::claim::under_way::is_under_way;
 use crate::error::Error;
 use crate::server::identity::as_owner_of;
@@ -78,7 +79,10 @@ pub fn added(table: Relation, job: &Row) -> Result<(), Error> {
     tell(table, None, Some(job))?;
     match job.state() {
         Some(JobState::Inactive) => correct(table, job, clock()).map(drop),
-        Some(JobState::Active) => take_places(job),
+        Some(JobState::Active) => {
+            tell_end(job);
+            take_places(job)
+        }
         _ => Ok(()),
     }
 }
@@ -111,6 +115,11 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
         && is_same(Column::Lax);
     // Of an inactive job shared memory is told again even so: it may not have heard of it the first time.
     let is_inactive = new.state() == Some(JobState::Inactive);
+    let is_active = new.state() == Some(JobState::Active);
+    // It may be its limit alone that has changed, or when it began.
+    if is_active {
+        tell_end(new);
+    }
     if same_facts && same_lane && !is_inactive && is_same(Column::Finished) {
         return Ok(());
     }
@@ -119,7 +128,6 @@ fn changed(table: Relation, old: &Row, new: &Row) -> Result<(), Error> {
         set_parents(table, new)?;
     }
     let was_active = old.state() == Some(JobState::Active);
-    let is_active = new.state() == Some(JobState::Active);
     if was_active && !(same_state && same_lane) {
         free_places(table, old)?;
     }

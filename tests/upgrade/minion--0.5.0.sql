@@ -68,7 +68,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:32
+-- src/legacy.rs:105
 -- minion::legacy::await_job
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -97,7 +97,7 @@ AS 'MODULE_PATHNAME', 'broadcast_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/change.rs:175
+-- src/job/change.rs:194
 -- minion::job::change::cancel_job
 CREATE  FUNCTION "cancel_job"(
 	"id" bigint /* Option < i64 > */
@@ -128,7 +128,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/dispatch.rs:59
+-- src/schedule/dispatch.rs:71
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -141,13 +141,13 @@ AS 'MODULE_PATHNAME', 'dispatch_schedules_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:14
+-- src/legacy.rs:16
 -- minion::legacy::enqueue
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue.rs:45
+-- src/job/enqueue.rs:44
 -- minion::job::enqueue::enqueue
 CREATE  FUNCTION "enqueue"(
 	"task" TEXT, /* Option < & str > */
@@ -160,21 +160,28 @@ CREATE  FUNCTION "enqueue"(
 	"parents" bigint[] DEFAULT '{}', /* Option < BigintArray > */
 	"lax" bool DEFAULT false, /* Option < bool > */
 	"notes" jsonb DEFAULT '{}', /* Option < Jsonb > */
-	"unique_key" TEXT DEFAULT NULL /* Option < & str > */
+	"unique_key" TEXT DEFAULT NULL, /* Option < & str > */
+	"time_limit" interval DEFAULT NULL /* Option < Interval > */
 ) RETURNS bigint /* Result < i64, ErrorReport > */
 
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'enqueue_unique_wrapper';
+AS 'MODULE_PATHNAME', 'enqueue_limited_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue_many.rs:313
+-- src/job/enqueue_many.rs:292
 -- minion::job::enqueue_many::enqueue_many
 CREATE  FUNCTION "enqueue_many"(
 	"jobs" jsonb /* Option < Jsonb > */
 ) RETURNS SETOF bigint /* i64 */
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'enqueue_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:36
+-- minion::legacy::enqueue_unique
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -258,11 +265,328 @@ AS 'MODULE_PATHNAME', 'is_object_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/stats/counts.rs:132
+-- minion::stats::counts::job_counts
+CREATE  FUNCTION "job_counts"(
+	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
+) RETURNS TABLE (
+	"inactive" bigint,  /* i64 */
+	"active" bigint,  /* i64 */
+	"failed" bigint,  /* i64 */
+	"finished" bigint,  /* i64 */
+	"delayed" bigint  /* i64 */
+)
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'job_counts_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/stats/lanes.rs:19
+-- minion::stats::lanes::lanes
+CREATE  FUNCTION "lanes"() RETURNS TABLE (
+	"database" TEXT,  /* Option < String > */
+	"queue" TEXT,  /* Option < String > */
+	"task" TEXT,  /* Option < String > */
+	"priority" INT,  /* Option < i32 > */
+	"id" bigint,  /* Option < i64 > */
+	"is_empty" bool,  /* Option < bool > */
+	"due" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"waiters" bigint,  /* Option < i64 > */
+	"hits" bigint,  /* i64 */
+	"heals" bigint  /* Option < i64 > */
+)
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'lanes_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/limit/mod.rs:115
+-- minion::limit::limit_queue
+CREATE  FUNCTION "limit_queue"(
+	"queue" TEXT, /* Option < & str > */
+	"max_active" INT DEFAULT NULL, /* Option < i32 > */
+	"max_starts" INT DEFAULT NULL, /* Option < i32 > */
+	"per" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS VOID /* Result < (), ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/limit/mod.rs:93
+-- minion::limit::limit_task
+CREATE  FUNCTION "limit_task"(
+	"task" TEXT, /* Option < & str > */
+	"max_active" INT DEFAULT NULL, /* Option < i32 > */
+	"queue" TEXT DEFAULT NULL, /* Option < & str > */
+	"max_starts" INT DEFAULT NULL, /* Option < i32 > */
+	"per" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS VOID /* Result < (), ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'limit_task_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/background/shown.rs:25
+-- minion::background::shown::list_background_workers
+CREATE  FUNCTION "list_background_workers"() RETURNS TABLE (
+	"database" TEXT,  /* Option < String > */
+	"pid" INT,  /* Option < i32 > */
+	"activity" TEXT,  /* String */
+	"since" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"starts" bigint,  /* i64 */
+	"failures" INT,  /* i32 */
+	"last_error" TEXT,  /* Option < String > */
+	"failed" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
+	"next_due" timestamp with time zone  /* Option < TimestampWithTimeZone > */
+)
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'list_background_workers_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lock.rs:117
+-- minion::lock::lock
+CREATE  FUNCTION "lock"(
+	"name" TEXT, /* Option < & str > */
+	"duration" interval, /* Option < Interval > */
+	"holders" INT DEFAULT 1 /* Option < i32 > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'lock_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/schedule/time.rs:72
+-- minion::schedule::time::next_run
+CREATE  FUNCTION "next_run"(
+	"cron" TEXT, /* Option < & str > */
+	"after" timestamp with time zone DEFAULT now(), /* Option < TimestampWithTimeZone > */
+	"timezone" TEXT DEFAULT 'UTC' /* Option < & str > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, ErrorReport > */
+STABLE PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'next_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/change.rs:178
+-- minion::job::change::note
+CREATE  FUNCTION "note"(
+	"id" bigint, /* Option < i64 > */
+	"merge" jsonb /* Option < Jsonb > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'note_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/queue.rs:73
+-- minion::queue::pause_queue
+CREATE  FUNCTION "pause_queue"(
+	"queue" TEXT /* Option < & str > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/schedule/mod.rs:177
+-- minion::schedule::pause_schedule
+CREATE  FUNCTION "pause_schedule"(
+	"name" TEXT /* Option < & str > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_schedule_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/stats/counts.rs:169
+-- minion::stats::counts::queue_counts
+CREATE  FUNCTION "queue_counts"() RETURNS TABLE (
+	"queue" TEXT,  /* String */
+	"inactive" bigint,  /* i64 */
+	"active" bigint,  /* i64 */
+	"failed" bigint,  /* i64 */
+	"finished" bigint,  /* i64 */
+	"delayed" bigint,  /* i64 */
+	"oldest" timestamp with time zone  /* Option < TimestampWithTimeZone > */
+)
+STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'queue_counts_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/worker/mod.rs:94
+-- minion::worker::receive
+CREATE  FUNCTION "receive"(
+	"worker" bigint /* Option < i64 > */
+) RETURNS jsonb /* Result < Jsonb, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'receive_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/worker/register.rs:203
+-- minion::worker::register::register_worker
+CREATE  FUNCTION "register_worker"(
+	"id" bigint DEFAULT NULL, /* Option < i64 > */
+	"host" TEXT DEFAULT NULL, /* Option < & str > */
+	"pid" INT DEFAULT NULL, /* Option < i32 > */
+	"status" jsonb DEFAULT '{}', /* Option < Jsonb > */
+	"attached" bool DEFAULT false /* Option < bool > */
+) RETURNS bigint /* Result < i64, ErrorReport > */
+
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'register_attachable_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:137
+-- minion::legacy::register_worker
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/change.rs:164
+-- minion::job::change::remove_job
+CREATE  FUNCTION "remove_job"(
+	"id" bigint /* Option < i64 > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'remove_job_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:111
+-- minion::legacy::repair
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/repair/mod.rs:147
+-- minion::repair::repair
+CREATE  FUNCTION "repair"() RETURNS TABLE (
+	"workers_removed" bigint,  /* i64 */
+	"jobs_removed" bigint,  /* i64 */
+	"jobs_expired" bigint,  /* i64 */
+	"jobs_abandoned" bigint,  /* i64 */
+	"jobs_stuck" bigint,  /* i64 */
+	"more" bool  /* bool */
+)
+STRICT 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'repair_within_limit_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/queue.rs:32
+-- minion::queue::reset
+CREATE  FUNCTION "reset"(
+	"scope" TEXT /* Option < & str > */
+) RETURNS VOID /* Result < (), ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'reset_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/queue.rs:92
+-- minion::queue::resume_queue
+CREATE  FUNCTION "resume_queue"(
+	"queue" TEXT /* Option < & str > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/schedule/mod.rs:185
+-- minion::schedule::resume_schedule
+CREATE  FUNCTION "resume_schedule"(
+	"name" TEXT /* Option < & str > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_schedule_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:57
+-- minion::legacy::retry_job
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/change.rs:118
+-- minion::job::change::retry_job
+CREATE  FUNCTION "retry_job"(
+	"id" bigint, /* Option < i64 > */
+	"retries" INT, /* Option < i32 > */
+	"attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"delay" interval DEFAULT '0', /* Option < Interval > */
+	"expire" interval DEFAULT NULL, /* Option < Interval > */
+	"lax" bool DEFAULT NULL, /* Option < bool > */
+	"parents" bigint[] DEFAULT NULL, /* Option < BigintArray > */
+	"priority" INT DEFAULT NULL, /* Option < i32 > */
+	"queue" TEXT DEFAULT NULL, /* Option < & str > */
+	"time_limit" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS bool /* Result < bool, ErrorReport > */
+
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_limited_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/legacy.rs:74
+-- minion::legacy::schedule
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/schedule/mod.rs:108
+-- minion::schedule::schedule
+CREATE  FUNCTION "schedule"(
+	"name" TEXT, /* Option < & str > */
+	"cron" TEXT, /* Option < & str > */
+	"task" TEXT, /* Option < & str > */
+	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
+	"queue" TEXT DEFAULT 'default', /* Option < & str > */
+	"priority" INT DEFAULT 0, /* Option < i32 > */
+	"expire" interval DEFAULT NULL, /* Option < Interval > */
+	"attempts" INT DEFAULT 1, /* Option < i32 > */
+	"lax" bool DEFAULT false, /* Option < bool > */
+	"notes" jsonb DEFAULT '{}', /* Option < Jsonb > */
+	"unique_key" TEXT DEFAULT NULL, /* Option < & str > */
+	"timezone" TEXT DEFAULT 'UTC', /* Option < & str > */
+	"time_limit" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS bigint /* Result < i64, ErrorReport > */
+
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'schedule_limited_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/upkeep/time_limit.rs:30
+-- minion::upkeep::time_limit::time_limit_ends
+CREATE  FUNCTION "time_limit_ends"(
+	"started" timestamp with time zone, /* TimestampWithTimeZone */
+	"time_limit" interval /* Interval */
+) RETURNS timestamp with time zone /* TimestampWithTimeZone */
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'time_limit_ends_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/sql.rs:7
 -- requires:
 --   argument::is_name
 --   argument::is_array
 --   argument::is_object
+--   upkeep::time_limit::time_limit_ends
 
 -- Types, tables, constraints, indexes, and what pg_dump carries.
 -- Names are COLLATE "C": compared byte by byte, they are fast, and an update of the operating system's
@@ -298,6 +622,7 @@ CREATE TABLE minion.jobs (
     parents      bigint[] NOT NULL DEFAULT '{}',
     result       jsonb,
     unique_key   text COLLATE "C",
+    time_limit   interval,
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
     CONSTRAINT jobs_queue_has_1_to_1000_bytes CHECK (minion.is_name(queue)),
     CONSTRAINT jobs_task_has_1_to_1000_bytes CHECK (minion.is_name(task)),
@@ -329,6 +654,10 @@ CREATE INDEX jobs_waits_for ON minion.jobs (waits_for, id) WHERE waits_for IS NO
 
 -- The jobs of a worker, and those of workers that are gone.
 CREATE INDEX jobs_active ON minion.jobs (worker, id) WHERE state = 'active';
+
+-- Active jobs by the time at which they are out of time: who looks reads those alone that are, however many are active.
+CREATE INDEX jobs_time_limit ON minion.jobs (minion.time_limit_ends(started, time_limit), id)
+    WHERE state = 'active' AND time_limit IS NOT NULL;
 
 -- For repair, history and counts.
 CREATE INDEX jobs_finished ON minion.jobs (finished, id) WHERE state = 'finished';
@@ -413,6 +742,7 @@ CREATE TABLE minion.schedules (
     args     jsonb NOT NULL DEFAULT '[]',
     notes    jsonb NOT NULL DEFAULT '{}',
     unique_key text COLLATE "C",
+    time_limit interval,
     CONSTRAINT schedules_pkey PRIMARY KEY (id),
     CONSTRAINT schedules_name_key UNIQUE (name),
     CONSTRAINT schedules_name_has_1_to_1000_bytes CHECK (octet_length(name) BETWEEN 1 AND 1000),
@@ -422,7 +752,8 @@ CREATE TABLE minion.schedules (
     CONSTRAINT schedules_notes_is_object CHECK (jsonb_typeof(notes) = 'object'),
     CONSTRAINT schedules_attempts_is_positive CHECK (attempts >= 1),
     CONSTRAINT schedules_expire_has_0_to_10000_years CHECK (expire BETWEEN '0' AND '10000 years'),
-    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000)
+    CONSTRAINT schedules_unique_key_has_1_to_1000_bytes CHECK (octet_length(unique_key) BETWEEN 1 AND 1000),
+    CONSTRAINT schedules_time_limit_has_0_to_10000_years CHECK (time_limit BETWEEN '0' AND '10000 years')
 );
 
 ALTER SEQUENCE minion.schedules_id_seq OWNED BY minion.schedules.id;
@@ -500,179 +831,7 @@ SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:12
--- requires:
---   tables
-
--- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
--- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
--- the call.
-CREATE FUNCTION minion.is_unresolved(
-    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
-) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN state = 'active'
-    OR (state = 'failed' AND NOT lax)
-    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/stats/counts.rs:132
--- minion::stats::counts::job_counts
-CREATE  FUNCTION "job_counts"(
-	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
-) RETURNS TABLE (
-	"inactive" bigint,  /* i64 */
-	"active" bigint,  /* i64 */
-	"failed" bigint,  /* i64 */
-	"finished" bigint,  /* i64 */
-	"delayed" bigint  /* i64 */
-)
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'job_counts_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/stats/lanes.rs:19
--- minion::stats::lanes::lanes
-CREATE  FUNCTION "lanes"() RETURNS TABLE (
-	"database" TEXT,  /* Option < String > */
-	"queue" TEXT,  /* Option < String > */
-	"task" TEXT,  /* Option < String > */
-	"priority" INT,  /* Option < i32 > */
-	"id" bigint,  /* Option < i64 > */
-	"is_empty" bool,  /* Option < bool > */
-	"due" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
-	"waiters" bigint,  /* Option < i64 > */
-	"hits" bigint,  /* i64 */
-	"heals" bigint  /* Option < i64 > */
-)
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'lanes_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/limit/mod.rs:115
--- minion::limit::limit_queue
-CREATE  FUNCTION "limit_queue"(
-	"queue" TEXT, /* Option < & str > */
-	"max_active" INT DEFAULT NULL, /* Option < i32 > */
-	"max_starts" INT DEFAULT NULL, /* Option < i32 > */
-	"per" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS VOID /* Result < (), ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/limit/mod.rs:93
--- minion::limit::limit_task
-CREATE  FUNCTION "limit_task"(
-	"task" TEXT, /* Option < & str > */
-	"max_active" INT DEFAULT NULL, /* Option < i32 > */
-	"queue" TEXT DEFAULT NULL, /* Option < & str > */
-	"max_starts" INT DEFAULT NULL, /* Option < i32 > */
-	"per" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS VOID /* Result < (), ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'limit_task_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/background/shown.rs:23
--- minion::background::shown::list_background_workers
-CREATE  FUNCTION "list_background_workers"() RETURNS TABLE (
-	"database" TEXT,  /* Option < String > */
-	"pid" INT,  /* Option < i32 > */
-	"activity" TEXT,  /* String */
-	"since" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
-	"starts" bigint,  /* i64 */
-	"failures" INT,  /* i32 */
-	"last_error" TEXT,  /* Option < String > */
-	"failed" timestamp with time zone,  /* Option < TimestampWithTimeZone > */
-	"next_due" timestamp with time zone  /* Option < TimestampWithTimeZone > */
-)
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'list_background_workers_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lock.rs:117
--- minion::lock::lock
-CREATE  FUNCTION "lock"(
-	"name" TEXT, /* Option < & str > */
-	"duration" interval, /* Option < Interval > */
-	"holders" INT DEFAULT 1 /* Option < i32 > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'lock_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/schedule/time.rs:72
--- minion::schedule::time::next_run
-CREATE  FUNCTION "next_run"(
-	"cron" TEXT, /* Option < & str > */
-	"after" timestamp with time zone DEFAULT now(), /* Option < TimestampWithTimeZone > */
-	"timezone" TEXT DEFAULT 'UTC' /* Option < & str > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, ErrorReport > */
-STABLE PARALLEL SAFE
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'next_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/change.rs:159
--- minion::job::change::note
-CREATE  FUNCTION "note"(
-	"id" bigint, /* Option < i64 > */
-	"merge" jsonb /* Option < Jsonb > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'note_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/queue.rs:73
--- minion::queue::pause_queue
-CREATE  FUNCTION "pause_queue"(
-	"queue" TEXT /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/schedule/mod.rs:146
--- minion::schedule::pause_schedule
-CREATE  FUNCTION "pause_schedule"(
-	"name" TEXT /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'pause_schedule_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/stats/counts.rs:169
--- minion::stats::counts::queue_counts
-CREATE  FUNCTION "queue_counts"() RETURNS TABLE (
-	"queue" TEXT,  /* String */
-	"inactive" bigint,  /* i64 */
-	"active" bigint,  /* i64 */
-	"failed" bigint,  /* i64 */
-	"finished" bigint,  /* i64 */
-	"delayed" bigint,  /* i64 */
-	"oldest" timestamp with time zone  /* Option < TimestampWithTimeZone > */
-)
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'queue_counts_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/sql.rs:28
+-- src/sql.rs:33
 -- requires:
 --   tables
 --   stats::counts::job_counts
@@ -717,7 +876,7 @@ CREATE FUNCTION minion.list_jobs(
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
-    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint
+    state minion.job_state, task text, "time" timestamptz, worker bigint, total bigint, time_limit interval
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT job.id, job.args, job.attempts,
@@ -735,7 +894,7 @@ BEGIN ATOMIC
         ),
         job.created, job.delayed, job.expires, job.finished, job.lax, job.notes, job.parents,
         job.priority, job.queue, job.result, job.retried, job.retries, job.started, job.state, job.task,
-        clock_timestamp(), job.worker, matches.total
+        clock_timestamp(), job.worker, matches.total, job.time_limit
     FROM (
         SELECT match AS id
         FROM minion.matching_jobs(
@@ -791,8 +950,8 @@ CREATE FUNCTION minion.wait_for_job(id bigint, timeout interval) RETURNS TABLE (
     id bigint, args jsonb, attempts int, children bigint[], created timestamptz, delayed timestamptz,
     expires timestamptz, finished timestamptz, lax bool, notes jsonb, parents bigint[], priority int,
     queue text, result jsonb, retried timestamptz, retries int, started timestamptz,
-    state minion.job_state, task text, "time" timestamptz, worker bigint
-) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_job_wrapper';
+    state minion.job_state, task text, "time" timestamptz, worker bigint, time_limit interval
+) LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_outcome_wrapper';
 
 CREATE FUNCTION minion.list_queues() RETURNS TABLE (
     queue text, paused bool, inactive bigint, active bigint, failed bigint, finished bigint,
@@ -840,13 +999,14 @@ CREATE FUNCTION minion.list_schedules(
 ) RETURNS TABLE (
     id bigint, args jsonb, attempts int, created timestamptz, cron text, expire interval,
     last_job bigint, last_run timestamptz, lax bool, name text, next_run timestamptz, notes jsonb,
-    paused bool, priority int, queue text, task text, timezone text, unique_key text, total bigint
+    paused bool, priority int, queue text, task text, timezone text, unique_key text, total bigint,
+    time_limit interval
 ) LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT schedule.id, schedule.args, schedule.attempts, schedule.created, schedule.cron,
         schedule.expire, schedule.last_job, schedule.last_run, schedule.lax, schedule.name,
         schedule.next_run, schedule.notes, schedule.paused, schedule.priority, schedule.queue,
-        schedule.task, schedule.timezone, schedule.unique_key, count(*) OVER ()
+        schedule.task, schedule.timezone, schedule.unique_key, count(*) OVER (), schedule.time_limit
     FROM minion.schedules AS schedule
     WHERE (list_schedules.before IS NULL OR schedule.id < list_schedules.before)
       AND (list_schedules.ids IS NULL OR schedule.id = ANY (list_schedules.ids))
@@ -979,44 +1139,19 @@ FROM minion.list_background_workers() AS worker;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker/mod.rs:94
--- minion::worker::receive
-CREATE  FUNCTION "receive"(
-	"worker" bigint /* Option < i64 > */
-) RETURNS jsonb /* Result < Jsonb, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'receive_wrapper';
-/* </end connected objects> */
+-- src/sql.rs:17
+-- requires:
+--   tables
 
-/* <begin connected objects> */
--- src/worker/register.rs:203
--- minion::worker::register::register_worker
-CREATE  FUNCTION "register_worker"(
-	"id" bigint DEFAULT NULL, /* Option < i64 > */
-	"host" TEXT DEFAULT NULL, /* Option < & str > */
-	"pid" INT DEFAULT NULL, /* Option < i32 > */
-	"status" jsonb DEFAULT '{}', /* Option < Jsonb > */
-	"attached" bool DEFAULT false /* Option < bool > */
-) RETURNS bigint /* Result < i64, ErrorReport > */
-
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'register_attachable_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/legacy.rs:64
--- minion::legacy::register_worker
--- Skipped due to `#[pgrx(sql = false)]`
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/change.rs:145
--- minion::job::change::remove_job
-CREATE  FUNCTION "remove_job"(
-	"id" bigint /* Option < i64 > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'remove_job_wrapper';
+-- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
+-- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
+-- the call.
+CREATE FUNCTION minion.is_unresolved(
+    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = 'active'
+    OR (state = 'failed' AND NOT lax)
+    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1038,76 +1173,6 @@ AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/legacy.rs:38
--- minion::legacy::repair
--- Skipped due to `#[pgrx(sql = false)]`
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/repair/mod.rs:138
--- minion::repair::repair
-CREATE  FUNCTION "repair"() RETURNS TABLE (
-	"workers_removed" bigint,  /* i64 */
-	"jobs_removed" bigint,  /* i64 */
-	"jobs_expired" bigint,  /* i64 */
-	"jobs_abandoned" bigint,  /* i64 */
-	"jobs_stuck" bigint,  /* i64 */
-	"more" bool  /* bool */
-)
-STRICT 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'repair_within_limit_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/queue.rs:32
--- minion::queue::reset
-CREATE  FUNCTION "reset"(
-	"scope" TEXT /* Option < & str > */
-) RETURNS VOID /* Result < (), ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'reset_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/queue.rs:92
--- minion::queue::resume_queue
-CREATE  FUNCTION "resume_queue"(
-	"queue" TEXT /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/schedule/mod.rs:154
--- minion::schedule::resume_schedule
-CREATE  FUNCTION "resume_schedule"(
-	"name" TEXT /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'resume_schedule_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/change.rs:102
--- minion::job::change::retry_job
-CREATE  FUNCTION "retry_job"(
-	"id" bigint, /* Option < i64 > */
-	"retries" INT, /* Option < i32 > */
-	"attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"delay" interval DEFAULT '0', /* Option < Interval > */
-	"expire" interval DEFAULT NULL, /* Option < Interval > */
-	"lax" bool DEFAULT NULL, /* Option < bool > */
-	"parents" bigint[] DEFAULT NULL, /* Option < BigintArray > */
-	"priority" INT DEFAULT NULL, /* Option < i32 > */
-	"queue" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS bool /* Result < bool, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_job_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/job/bulk.rs:171
 -- minion::job::bulk::retry_jobs
 -- requires:
@@ -1123,27 +1188,6 @@ CREATE  FUNCTION "retry_jobs"(
 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/schedule/mod.rs:83
--- minion::schedule::schedule
-CREATE  FUNCTION "schedule"(
-	"name" TEXT, /* Option < & str > */
-	"cron" TEXT, /* Option < & str > */
-	"task" TEXT, /* Option < & str > */
-	"args" jsonb DEFAULT '[]', /* Option < Jsonb > */
-	"queue" TEXT DEFAULT 'default', /* Option < & str > */
-	"priority" INT DEFAULT 0, /* Option < i32 > */
-	"expire" interval DEFAULT NULL, /* Option < Interval > */
-	"attempts" INT DEFAULT 1, /* Option < i32 > */
-	"lax" bool DEFAULT false, /* Option < bool > */
-	"notes" jsonb DEFAULT '{}', /* Option < Jsonb > */
-	"unique_key" TEXT DEFAULT NULL, /* Option < & str > */
-	"timezone" TEXT DEFAULT 'UTC' /* Option < & str > */
-) RETURNS bigint /* Result < i64, ErrorReport > */
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'schedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1167,7 +1211,7 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/mod.rs:137
+-- src/schedule/mod.rs:168
 -- minion::schedule::unschedule
 CREATE  FUNCTION "unschedule"(
 	"name" TEXT /* Option < & str > */
@@ -1183,8 +1227,14 @@ AS 'MODULE_PATHNAME', 'unschedule_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/outcome.rs:39
--- minion::job::outcome::wait_for_job
+-- src/legacy.rs:96
+-- minion::legacy::wait_for_job
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/job/outcome.rs:50
+-- minion::job::outcome::wait_for_outcome
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1261,7 +1311,7 @@ CREATE FUNCTION "schedules_changed"()
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:13
+-- src/sql.rs:18
 -- requires:
 --   place
 --   upkeep::triggers::job_inserted
@@ -1309,18 +1359,18 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:38
+-- src/sql.rs:43
 -- requires:
 --   triggers
 --   readers
---   job::enqueue::enqueue_unique
+--   job::enqueue::enqueue_limited
 --   job::enqueue_many::enqueue_many
 --   job::dequeue::dequeue
 --   job::finish::finish_job
 --   job::finish::finish_jobs
 --   job::finish::fail_job
 --   job::finish::backoff
---   job::change::retry_job
+--   job::change::retry_limited
 --   job::change::remove_job
 --   job::change::note
 --   job::change::cancel_job
@@ -1339,7 +1389,7 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 --   queue::resume_queue
 --   limit::limit_task
 --   limit::limit_queue
---   schedule::schedule
+--   schedule::schedule_limited
 --   schedule::unschedule
 --   schedule::pause_schedule
 --   schedule::resume_schedule
@@ -1353,20 +1403,21 @@ FOR EACH ROW EXECUTE FUNCTION minion.lock_written();
 -- Jobs
 
 COMMENT ON FUNCTION minion.enqueue(
-    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text
+    text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text, interval
 ) IS
 'Puts a job into a queue and returns its id. Part of your transaction: no worker sees the job before COMMIT.
 task: the kind of work, 1 to 1000 bytes; args [] : a JSON array; queue default: 1 to 1000 bytes; priority 0: higher goes first;
 delay 0: interval before it may start; expire NULL (never): interval after which it is not worth starting; attempts 1: how often it may be tried;
 parents {}: ids of jobs to wait for; lax false: whether failed parents will do; notes {}: a JSON object;
 unique_key NULL (none): 1 to 1000 bytes; while a job with this key is inactive or active, its id is returned, and nothing is changed.
-Raises 22004 for a NULL other than expire and unique_key, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
+time_limit NULL (none): interval after which an attempt that is active still is failed: see repair().
+Raises 22004 for a NULL other than expire, unique_key and time_limit, 22023 for a negative or absurd interval, 23514 for a name, args, notes or attempts that the table does not take.
 Semantics: Minion''s enqueue.';
 
 COMMENT ON FUNCTION minion.enqueue_many(jsonb) IS
 'Puts an array of jobs into their queues, all of them or none, and returns their ids in the array''s order.
 jobs: [{"task": "mail", "args": [1], "delay": "5 minutes"}, …]: objects with the arguments of enqueue() as keys, of which only task is required.
-delay and expire: a number of seconds, or interval text; parents: ids that exist already;
+delay, expire and time_limit: a number of seconds, or interval text; parents: ids that exist already;
 unique_key: the id of the job that has it, also an earlier one of the array, is returned in the place of a new one.
 Raises 22032 for anything else, naming the element and the key, as in jobs[3].priority; 22004 for NULL.';
 
@@ -1395,11 +1446,11 @@ id, retries: as dequeue() returned them; result NULL: any JSON value, such as th
 Raises 22004 for a NULL id or retries, 22023 for a negative or absurd delay. Semantics: Minion''s fail_job.';
 
 COMMENT ON FUNCTION minion.retry_job(
-    bigint, int, int, interval, interval, bool, bigint[], int, text
+    bigint, int, int, interval, interval, bool, bigint[], int, text, interval
 ) IS
 'Puts a job back into its queue, from any state, and counts one retry. True if it was done; false if the job is gone or was retried since.
 id, retries: which attempt is meant, so that nothing is retried twice by accident; delay 0: interval before it may start.
-attempts, expire (counted from now), lax, parents, priority, queue replace what the job has; NULL, their default, keeps it.
+attempts, expire (counted from now), lax, parents, priority, queue, time_limit replace what the job has; NULL, their default, keeps it.
 Result, worker, started and finished stay as they were. Attempts are not used up.
 Raises 22004 for a NULL id, retries or delay, 22023 for a negative or absurd interval, 23514 for a value that the table does not take.
 Semantics: Minion''s retry_job.';
@@ -1453,13 +1504,13 @@ retries: how often the job was retried before. Raises 22004 for NULL, 22023 for 
 -- Schedules
 
 COMMENT ON FUNCTION minion.schedule(
-    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text
+    text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text, interval
 ) IS
 'Says that a job is to be enqueued whenever a cron expression says so, and returns the schedule''s id. Somebody has to call dispatch_schedules().
 A schedule of that name is changed: it keeps its id, its last run and whether it is paused, and, unless cron or timezone differs, its next run.
 name: 1 to 1000 bytes; cron: five fields (minute, hour, day of month, month, day of week) or @yearly, @monthly, @weekly, @daily, @hourly;
 timezone UTC: a name of pg_timezone_names or an offset from UTC such as +02:00; task and the others: as for enqueue(), for each job.
-Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire and unique_key,
+Raises 22023 for an invalid cron expression, time zone or interval, 22004 for a NULL other than expire, unique_key and time_limit,
 23514 for a value that the table does not take. Semantics: Minion''s schedule.';
 
 COMMENT ON FUNCTION minion.unschedule(text) IS
@@ -1579,6 +1630,7 @@ workers_removed: silent for minion.missing_after, or attached to a session that 
 jobs_expired: removed before they ever ran; jobs_abandoned: active without a worker, failed with "Worker went away" or retried;
 jobs_stuck: unclaimed for minion.stuck_after, failed, unless their queue is paused or a limit of 0 keeps them from starting;
 more: it stopped because of minion.repair_limit, or to be through before statement_timeout: call it again.
+Jobs that are active for longer than their time_limit fail with "Job exceeded its time limit" or are retried, and their workers get ["stop", id].
 What can''t be done with a row is passed over with a WARNING. Failed jobs are never removed. One call at a time does it, others
 return zeros at once. Semantics: Minion''s repair.';
 
@@ -1617,6 +1669,9 @@ COMMENT ON FUNCTION minion.is_array(jsonb) IS
 
 COMMENT ON FUNCTION minion.is_object(jsonb) IS
 'Internal: whether it is a JSON object, for CHECKs.';
+
+COMMENT ON FUNCTION minion.time_limit_ends(timestamptz, interval) IS
+'Internal: when an attempt that began then is out of time, for an index. Days have 24 hours, months 30 days; NULL for NULL.';
 
 COMMENT ON FUNCTION minion.job_added() IS
 'Internal: trigger function that enters a new job among the children of its parents.';
@@ -1667,6 +1722,7 @@ COMMENT ON COLUMN minion.jobs.notes IS 'A JSON object for whatever else there is
 COMMENT ON COLUMN minion.jobs.parents IS 'Ids of the jobs that must be done first. Ids that do not exist hold nothing up.';
 COMMENT ON COLUMN minion.jobs.result IS 'What finish_job() or fail_job() was given last.';
 COMMENT ON COLUMN minion.jobs.unique_key IS 'No other job that is inactive or active has the same; NULL: none.';
+COMMENT ON COLUMN minion.jobs.time_limit IS 'An attempt that is active for longer is failed; NULL: none. A negative one counts as 0, one over 100 years as 100 years.';
 
 COMMENT ON CONSTRAINT jobs_queue_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
 COMMENT ON CONSTRAINT jobs_task_has_1_to_1000_bytes ON minion.jobs IS 'Names are index keys, and short.';
@@ -1678,6 +1734,7 @@ COMMENT ON INDEX minion.jobs_ready IS 'For claims: exactly the jobs that are rea
 COMMENT ON INDEX minion.jobs_parked IS 'Delayed, blocked and expired jobs, out of the way of claims, by the time to look at them again.';
 COMMENT ON INDEX minion.jobs_waits_for IS 'The children to look at when a job is done.';
 COMMENT ON INDEX minion.jobs_active IS 'The active jobs of a worker, and those whose worker is gone.';
+COMMENT ON INDEX minion.jobs_time_limit IS 'Active jobs with a time limit, by when it ends.';
 COMMENT ON INDEX minion.jobs_finished IS 'For repair(), history() and counts.';
 COMMENT ON INDEX minion.jobs_failed IS 'For history() and counts.';
 COMMENT ON INDEX minion.jobs_expiring IS 'For repair(), to find what has expired.';
@@ -1741,9 +1798,11 @@ COMMENT ON COLUMN minion.schedules.task IS 'The task of its jobs.';
 COMMENT ON COLUMN minion.schedules.args IS 'The args of its jobs, a JSON array.';
 COMMENT ON COLUMN minion.schedules.notes IS 'The notes of its jobs, a JSON object.';
 COMMENT ON COLUMN minion.schedules.unique_key IS 'The unique_key of its jobs: while one is inactive or active, there is no second one.';
+COMMENT ON COLUMN minion.schedules.time_limit IS 'The time_limit of its jobs; NULL: none.';
 COMMENT ON CONSTRAINT schedules_name_key ON minion.schedules IS 'A schedule is known by its name.';
 COMMENT ON CONSTRAINT schedules_expire_has_0_to_10000_years ON minion.schedules IS 'What can be added to the clock, and be waited for.';
 COMMENT ON CONSTRAINT schedules_unique_key_has_1_to_1000_bytes ON minion.schedules IS 'Keys are index keys, and short.';
+COMMENT ON CONSTRAINT schedules_time_limit_has_0_to_10000_years ON minion.schedules IS 'As expire.';
 
 -- Pausing and limits
 
@@ -1818,14 +1877,14 @@ COMMENT ON COLUMN minion.background_workers.pid IS 'NULL: there is no process, f
 COMMENT ON COLUMN minion.background_workers.activity IS 'What it is at.';
 COMMENT ON COLUMN minion.background_workers.since IS 'Since when.';
 COMMENT ON COLUMN minion.background_workers.starts IS 'How many processes were started for the database since the start of the server.';
-COMMENT ON COLUMN minion.background_workers.failures IS 'How many of the last ones have ended by an error; the next one comes the later.';
+COMMENT ON COLUMN minion.background_workers.failures IS 'How often in a row a process, or one of its duties, has failed; it is tried the later.';
 COMMENT ON COLUMN minion.background_workers.last_error IS 'The last error, of a start or of a single duty.';
 COMMENT ON COLUMN minion.background_workers.failed IS 'When that was.';
 COMMENT ON COLUMN minion.background_workers.next_due IS 'When there is something to do though nothing happens; NULL: never.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:79
+-- src/sql.rs:84
 -- finalize
 -- Who may do what, as data. PUBLIC may do nothing; functions run with the caller's rights, and only what the
 -- triggers do to other rows than the caller's runs with the table owner's, as foreign keys do.
@@ -1876,22 +1935,24 @@ REVOKE ALL ON TYPE minion.job_state FROM PUBLIC;
 GRANT USAGE ON SCHEMA minion TO minion_producer, minion_worker, minion_reader, minion_admin;
 GRANT USAGE ON TYPE minion.job_state TO minion_producer, minion_worker, minion_reader, minion_admin;
 
--- Whoever writes to jobs calls these by its constraints.
+-- Whoever writes to jobs calls these by its constraints and an index.
 GRANT EXECUTE ON FUNCTION
     minion.is_name(text),
     minion.is_array(jsonb),
-    minion.is_object(jsonb)
+    minion.is_object(jsonb),
+    minion.time_limit_ends(timestamptz, interval)
 TO minion_producer, minion_worker, minion_admin;
 
 -- minion_producer: puts jobs in, and can't read what others put in. (With a unique key it learns the id of
 -- the job that has it: enqueue looks that up as the tables' owner.)
 GRANT EXECUTE ON FUNCTION
-    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text),
+    minion.enqueue(text, jsonb, text, int, interval, interval, int, bigint[], bool, jsonb, text, interval),
     minion.enqueue_many(jsonb),
     minion.next_run(text, timestamptz, text)
 TO minion_producer, minion_worker, minion_admin;
 -- The columns that enqueue names: an id or a state is not a producer's to choose.
-GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key),
+GRANT INSERT (created, delayed, expires, args, attempts, lax, notes, parents, priority, queue, task, unique_key,
+        time_limit),
     SELECT (id)
 ON minion.jobs TO minion_producer;
 GRANT USAGE ON SEQUENCE minion.jobs_id_seq TO minion_producer, minion_worker, minion_admin;
@@ -1902,7 +1963,7 @@ GRANT EXECUTE ON FUNCTION
     minion.finish_job(bigint, int, jsonb),
     minion.finish_jobs(bigint[], int[], jsonb[]),
     minion.fail_job(bigint, int, jsonb, interval),
-    minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text),
+    minion.retry_job(bigint, int, int, interval, interval, bool, bigint[], int, text, interval),
     minion.remove_job(bigint),
     minion.note(bigint, jsonb),
     minion.cancel_job(bigint),
@@ -1953,7 +2014,7 @@ GRANT SELECT ON SEQUENCE minion.jobs_id_seq TO minion_reader, minion_worker, min
 -- minion_admin: all of that, schedules, limits, pauses, and reset.
 GRANT EXECUTE ON FUNCTION
     minion.reset(text),
-    minion.schedule(text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text),
+    minion.schedule(text, text, text, jsonb, text, int, interval, int, bool, jsonb, text, text, interval),
     minion.unschedule(text),
     minion.pause_schedule(text),
     minion.resume_schedule(text),

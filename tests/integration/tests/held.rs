@@ -229,7 +229,7 @@ fn a_worker_with_rights_by_column_says_that_it_is_there() {
         &format!(
             "CREATE ROLE \"{role}\";
              GRANT USAGE ON SCHEMA minion TO \"{role}\";
-             GRANT EXECUTE ON FUNCTION minion.register_worker(bigint, text, int, jsonb) TO \"{role}\";
+             GRANT EXECUTE ON FUNCTION minion.register_worker(bigint, text, int, jsonb, bool) TO \"{role}\";
              GRANT SELECT (id), UPDATE (notified, status) ON minion.workers TO \"{role}\";
              SET ROLE \"{role}\""
         ),

@@ -68,6 +68,13 @@ SELECT pg_temp.error_of(call) FROM (VALUES
     ($$enqueue('a', delay => '-1 month')$$),
     ($$enqueue('a', delay => '1 month -40 days')$$),
     ($$enqueue('a', delay => '10001 years')$$),
+    ($$enqueue('a', time_limit => '-1 s')$$),
+    ($$enqueue('a', time_limit => '10001 years')$$),
+    ($$enqueue('a', unique_key => 'k', time_limit => '178000000 years')$$),
+    ($$retry_job(1, 0, time_limit => '-1 day')$$),
+    ($$retry_job(1, 0, time_limit => '10001 years')$$),
+    ($$schedule('s', '@daily', 'a', time_limit => '-1 s')$$),
+    ($$schedule('s', '@daily', 'a', time_limit => '10001 years')$$),
     ($$enqueue('a', delay => '178000000 years')$$),
     ($$enqueue('a', expire => '-0.000001 s')$$),
     ($$enqueue('a', expire => '178000000 years')$$)
@@ -137,6 +144,10 @@ SELECT pg_temp.error_of(call) FROM (VALUES
     ($$enqueue_many('[{"task": "a", "delay": 1e15}]')$$),
     ($$enqueue_many('[{"task": "a", "delay": "178000000 years"}]')$$),
     ($$enqueue_many('[{"task": "a", "expire": -0.5}]')$$),
+    ($$enqueue_many('[{"task": "a"}, {"task": "a", "time_limit": -0.5}]')$$),
+    ($$enqueue_many('[{"task": "a", "time_limit": true}]')$$),
+    ($$enqueue_many('[{"task": "a", "time_limit": "soon"}]')$$),
+    ($$enqueue_many('[{"task": "a", "time_limit": 1e15}]')$$),
     ($$enqueue_many('[{"task": "a", "expire": "1 foo"}]')$$),
     ($$enqueue_many('[{"task": "a", "expire": "10001 years"}]')$$)
 ) AS bad (call);

@@ -3,9 +3,9 @@ SELECT minion.reset('all') \g /dev/null
 ALTER SEQUENCE minion.workers_id_seq RESTART;
 SELECT minion.register_worker() \g /dev/null
 
--- A listed job has the 21 fields and the total.
+-- A listed job has the 22 fields and the total.
 SELECT minion.enqueue('add', '[1]', queue => 'slow', priority => 3, attempts => 2, notes => '{"a": 1}',
-    expire => '1 hour');
+    expire => '1 hour', time_limit => '90 seconds');
 SELECT minion.enqueue('child', parents => '{1}');
 SELECT id FROM minion.dequeue(1, queues => '{slow}');
 SELECT minion.retry_job(1, 0);
@@ -15,7 +15,7 @@ SELECT minion.finish_job(1, 1, '"done"');
 SELECT id, args, attempts, children, created < delayed AS created, delayed = retried AS delayed,
     expires - created AS expires, finished > started AS finished, lax, notes, parents, priority, queue,
     result, retried > created AS retried, retries, started > retried AS started, state, task,
-    "time" >= finished AS time, worker, total
+    "time" >= finished AS time, worker, total, time_limit
 FROM minion.list_jobs(ids => '{1}');
 \x off
 

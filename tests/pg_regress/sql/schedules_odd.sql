@@ -43,7 +43,7 @@ UPDATE minion.schedules SET expire = '178000000 years';
 UPDATE minion.schedules SET expire = '-1 s';
 UPDATE minion.schedules SET unique_key = '';
 UPDATE minion.schedules SET unique_key = repeat('x', 9600);
-UPDATE minion.schedules SET expire = '10000 years', unique_key = repeat('x', 1000);
+UPDATE minion.schedules SET expire = '10000 years', unique_key = repeat('x', 1000), time_limit = '10000 years';
 UPDATE minion.schedules SET expire = '0', unique_key = 'x';
 \set VERBOSITY default
 
