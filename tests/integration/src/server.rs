@@ -79,6 +79,15 @@ impl Server {
         Self { directory }
     }
 
+    /// Where its socket is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub fn port(&self) -> u16 {
+        PORT
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
