@@ -62,6 +62,7 @@ fn live(database: &'static Database) {
             leave(database);
         }
         if bgworker::see_to_interrupts() {
+            database.touch(clock());
             duties.see_to_all();
         }
         if database.is_asked(task::LOOK) {
@@ -160,9 +161,14 @@ fn look(database: &'static Database) {
             leave(database);
         }
         Err(failure) => {
-            at_error(&std::ffi::CString::new(failure.message()).unwrap_or_default(), false);
-            pgrx::log!("the background worker of minion can't begin: {}", failure.message());
-            bgworker::leave(1);
+            let message = failure.message();
+            let is_known = database.report.with(|report| report.is_error(message.as_bytes()));
+            if !is_known {
+                pgrx::log!("the background worker of minion can't begin: {message}");
+            }
+            database.report.with(|report| report.set_error(message.as_bytes(), clock()));
+            // Not 1, which the server would log each time.
+            bgworker::leave(0);
         }
     }
 }
@@ -174,6 +180,8 @@ fn leave(database: &Database) -> ! {
     if restart > 0 {
         database.done(restart);
         database.wanted.store(true, SeqCst);
+        // What is to be kept, and for how long, may be something else by now.
+        database.touch(clock());
     }
     database.orderly.store(true, SeqCst);
     bgworker::leave(0)
