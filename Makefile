@@ -22,7 +22,7 @@ install:
 
 demo: setup
 	@tools/install sandbox
-	@tools/cluster with -- tools/demo
+	@tools/cluster with shared_preload_libraries=minion -- tools/demo
 
 test: setup
 	@tools/test
