@@ -128,7 +128,7 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/dispatch.rs:63
+-- src/schedule/dispatch.rs:62
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
@@ -169,7 +169,7 @@ AS 'MODULE_PATHNAME', 'enqueue_limited_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/job/enqueue_many.rs:291
+-- src/job/enqueue_many.rs:292
 -- minion::job::enqueue_many::enqueue_many
 CREATE  FUNCTION "enqueue_many"(
 	"jobs" jsonb /* Option < Jsonb > */
@@ -375,7 +375,7 @@ AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/mod.rs:180
+-- src/schedule/mod.rs:177
 -- minion::schedule::pause_schedule
 CREATE  FUNCTION "pause_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -477,7 +477,7 @@ AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/mod.rs:188
+-- src/schedule/mod.rs:185
 -- minion::schedule::resume_schedule
 CREATE  FUNCTION "resume_schedule"(
 	"name" TEXT /* Option < & str > */
@@ -519,7 +519,7 @@ AS 'MODULE_PATHNAME', 'retry_limited_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/mod.rs:111
+-- src/schedule/mod.rs:108
 -- minion::schedule::schedule
 CREATE  FUNCTION "schedule"(
 	"name" TEXT, /* Option < & str > */
@@ -800,6 +800,22 @@ SELECT pg_catalog.pg_extension_config_dump('minion.paused_queues', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.limit_rules', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.active_slots', '');
 SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/sql.rs:17
+-- requires:
+--   tables
+
+-- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
+-- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
+-- the call.
+CREATE FUNCTION minion.is_unresolved(
+    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = 'active'
+    OR (state = 'failed' AND NOT lax)
+    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1104,19 +1120,21 @@ END;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:17
+-- src/job/bulk.rs:199
+-- minion::job::bulk::remove_jobs
 -- requires:
 --   tables
+CREATE  FUNCTION "remove_jobs"(
+	"before" bigint DEFAULT NULL, /* Option < i64 > */
+	"ids" bigint[] DEFAULT NULL, /* Option < BigintArray > */
+	"notes" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"states" minion.job_state[] DEFAULT NULL, /* Option < StateArray > */
+	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
+) RETURNS bigint /* Result < i64, ErrorReport > */
 
--- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
--- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
--- the call.
-CREATE FUNCTION minion.is_unresolved(
-    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
-) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN state = 'active'
-    OR (state = 'failed' AND NOT lax)
-    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1135,24 +1153,6 @@ CREATE  FUNCTION "retry_jobs"(
 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/bulk.rs:199
--- minion::job::bulk::remove_jobs
--- requires:
---   tables
-CREATE  FUNCTION "remove_jobs"(
-	"before" bigint DEFAULT NULL, /* Option < i64 > */
-	"ids" bigint[] DEFAULT NULL, /* Option < BigintArray > */
-	"notes" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"states" minion.job_state[] DEFAULT NULL, /* Option < StateArray > */
-	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
-) RETURNS bigint /* Result < i64, ErrorReport > */
-
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1176,7 +1176,7 @@ AS 'MODULE_PATHNAME', 'unregister_worker_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schedule/mod.rs:171
+-- src/schedule/mod.rs:168
 -- minion::schedule::unschedule
 CREATE  FUNCTION "unschedule"(
 	"name" TEXT /* Option < & str > */
