@@ -159,10 +159,9 @@ pub fn fail(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
         if !stopped.is_empty()
             && let Err(failure) =
                 guarded(|| session.run(&STOP, params![stopped, workers]).map(drop))
+            && !warned.replace(true)
         {
-            if !warned.replace(true) {
-                failure.pass_over("telling workers to stop");
-            }
+            failure.pass_over("telling workers to stop");
         }
         Ok(count)
     };

@@ -803,22 +803,6 @@ SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:17
--- requires:
---   tables
-
--- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
--- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
--- the call.
-CREATE FUNCTION minion.is_unresolved(
-    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
-) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN state = 'active'
-    OR (state = 'failed' AND NOT lax)
-    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/sql.rs:32
 -- requires:
 --   tables
@@ -1117,6 +1101,22 @@ BEGIN ATOMIC
     GROUP BY hours.hour
     ORDER BY hours.hour;
 END;
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/sql.rs:17
+-- requires:
+--   tables
+
+-- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
+-- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
+-- the call.
+CREATE FUNCTION minion.is_unresolved(
+    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = 'active'
+    OR (state = 'failed' AND NOT lax)
+    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
 /* </end connected objects> */
 
 /* <begin connected objects> */
