@@ -11,7 +11,7 @@ use crate::server::session::{Session, doubt_version};
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
 use crate::shared::database::{Database, Known, task};
-use crate::shared::databases;
+use crate::shared::databases::{self, DATABASES};
 use crate::shared::launcher::{self, LAUNCHER};
 use crate::shared::report::Activity;
 use std::ffi::CStr;
@@ -28,6 +28,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub fn main(oid: u32) {
     bgworker::begin(at_exit);
     bgworker::hear_errors(at_error);
+    // The database may be about to be dropped.
+    if let Some(left) = DATABASES.get().and_then(|all| all.find(oid)).filter(|one| one.is_left()) {
+        left.orderly.store(true, SeqCst);
+        bgworker::leave(0);
+    }
     bgworker::connect(Some(oid));
     bgworker::settle();
     by_itself::name(c"minion worker");
@@ -158,6 +163,7 @@ fn look(database: &'static Database) {
             database.set_known(Known::HasNot);
             database.set_until(Timestamp::INFINITY);
             database.done(begun);
+            database.report.with(|report| report.failures = 0);
             leave(database);
         }
         Err(failure) => {

@@ -128,7 +128,11 @@ AS 'MODULE_PATHNAME', 'dequeue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+<<<<<<< HEAD
 -- src/schedule/dispatch.rs:71
+=======
+-- src/schedule/dispatch.rs:62
+>>>>>>> ac9a86021f72c4d73ca59877f3a3751bc5bebb82
 -- minion::schedule::dispatch::dispatch_schedules
 CREATE  FUNCTION "dispatch_schedules"() RETURNS TABLE (
 	"id" bigint,  /* i64 */
