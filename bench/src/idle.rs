@@ -1,5 +1,5 @@
-//! What workers that wait for a job cost: 100 of them beside nothing, processor time and WAL; and one beside many
-//! children that have to wait as well.
+//! What costs something though nothing happens: the extension in many databases; 100 workers that wait for a job, beside
+//! nothing; and one beside many children that have to wait as well.
 
 use crate::Bench;
 use crate::numbers::grouped;
@@ -9,9 +9,15 @@ use crate::server::{During, Outcome, Server};
 use postgres::Client;
 use std::fs;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WORKERS: usize = 100;
+/// With the extension, and nothing to do.
+const DATABASES: usize = 20;
+/// The background workers have gone by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// By then the server has written down which transactions run, after which it writes nothing more.
+const QUIET: Duration = Duration::from_secs(16);
 /// Linux counts processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// That much of one core counts as none.
@@ -22,9 +28,75 @@ const LITTLE: f64 = 1.0;
 
 pub fn measure(bench: &Bench) -> Outcome<Measured> {
     let mut rows = beside_nothing(bench)?;
+    let created = create_databases(&bench.preloaded)?;
+    // Meanwhile the many databases come to rest.
+    let plain = beside_children(bench, &bench.plain, Bar::None)?;
+    let databases = databases(bench, created)?;
     rows.push(beside_children(bench, &bench.preloaded, Bar::AtMost(LITTLE))?);
-    rows.push(beside_children(bench, &bench.plain, Bar::None)?);
+    rows.push(plain);
+    rows.extend(databases);
     Ok(rows.into())
+}
+
+/// When the last one had been created.
+fn create_databases(server: &Server) -> Outcome<Instant> {
+    server.create_queue("idle_1")?;
+    for number in 2..=DATABASES {
+        server.copy("idle_1", &format!("idle_{number}"))?;
+    }
+    Ok(Instant::now())
+}
+
+fn databases(bench: &Bench, created: Instant) -> Outcome<Vec<Row>> {
+    let mut observer = bench.preloaded.database("postgres").connect()?;
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'minion worker'";
+    let mut workers = || -> Outcome<i64> {
+        Ok(observer.query_one(workers, &[]).during("background workers")?.get(0))
+    };
+    while workers()? > 0 && created.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(100));
+    }
+    thread::sleep(QUIET.saturating_sub(created.elapsed()));
+    let left = workers()?;
+    let what = format!("{DATABASES} databases with the extension and nothing to do");
+    let (percent, written) = at_rest(&mut observer, bench.sizes.idle_seconds)?;
+    let mut rows = cost(&what, percent, written);
+    rows.push(Row::value(
+        format!("{what}: background workers"),
+        left.to_string(),
+        left as f64,
+        Bar::AtMost(0.0),
+        "0",
+    ));
+    Ok(rows)
+}
+
+/// Percent of a core, and bytes of WAL.
+fn at_rest(observer: &mut Client, seconds: f64) -> Outcome<(f64, i64)> {
+    let (ticks, wal) = (ticks(observer)?, wal(observer)?);
+    thread::sleep(Duration::from_secs_f64(seconds));
+    let written = crate::idle::wal(observer)? - wal;
+    let spent = crate::idle::ticks(observer)?.saturating_sub(ticks);
+    Ok((in_percent(spent, seconds), written))
+}
+
+fn cost(what: &str, percent: f64, written: i64) -> Vec<Row> {
+    vec![
+        Row::value(
+            format!("{what}: processor time"),
+            format!("{percent:.1} % of a core"),
+            percent,
+            Bar::AtMost(NEARLY_NOTHING),
+            "≈ 0 %",
+        ),
+        Row::value(
+            format!("{what}: WAL"),
+            format!("{} bytes", grouped(written as f64)),
+            written as f64,
+            Bar::AtMost(0.0),
+            "0 bytes",
+        ),
+    ]
 }
 
 /// One waiter, while the only parent of many children runs.
@@ -75,28 +147,9 @@ fn beside_nothing(bench: &Bench) -> Outcome<Vec<Row>> {
     let waiters = wait(queues, settle + seconds + 1.0);
     // What came before has been written by then, the record of running transactions too.
     thread::sleep(Duration::from_secs_f64(settle));
-    let (ticks, wal) = (ticks(&mut observer)?, wal(&mut observer)?);
-    thread::sleep(Duration::from_secs_f64(seconds));
-    let written = crate::idle::wal(&mut observer)? - wal;
-    let spent = crate::idle::ticks(&mut observer)? - ticks;
+    let (percent, written) = at_rest(&mut observer, seconds)?;
     join(waiters)?;
-    let percent = in_percent(spent, seconds);
-    Ok(vec![
-        Row::value(
-            format!("{WORKERS} waiting workers: processor time"),
-            format!("{percent:.1} % of a core"),
-            percent,
-            Bar::AtMost(NEARLY_NOTHING),
-            "≈ 0 %",
-        ),
-        Row::value(
-            format!("{WORKERS} waiting workers: WAL"),
-            format!("{} bytes", grouped(written as f64)),
-            written as f64,
-            Bar::AtMost(0.0),
-            "0 bytes",
-        ),
-    ])
+    Ok(cost(&format!("{WORKERS} waiting workers"), percent, written))
 }
 
 type Waiter = JoinHandle<Outcome<()>>;
@@ -122,18 +175,55 @@ fn wal(observer: &mut Client) -> Outcome<i64> {
     Ok(observer.query_one(bytes, &[]).during("the position in the WAL")?.get(0))
 }
 
-/// Processor time of all processes of the server but the one that asks.
+/// Processor time of the server and all its processes but the one that asks: those that are there, and those that have
+/// been, which may have been many.
 fn ticks(observer: &mut Client) -> Outcome<u64> {
-    let processes = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    let own: i32 = observer.query_one("SELECT pg_backend_pid()", &[]).during("pid")?.get(0);
+    let server = Process::look(own)?.ok_or("the observer has no process")?.parent;
     let mut sum = 0;
-    for row in observer.query(processes, &[]).during("the server's processes")? {
-        let pid: i32 = row.get(0);
-        // One that has ended meanwhile counts for nothing.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // The name in parentheses may contain spaces; the 12th and 13th fields after it are utime and stime.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let times = fields.skip(11).take(2).map(|field| field.parse::<u64>());
-        sum += times.sum::<Result<u64, _>>().during("/proc/PID/stat")?;
+    for entry in fs::read_dir("/proc").during("/proc")? {
+        let name = entry.during("/proc")?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match Process::look(pid)? {
+            Some(process) if pid == server => sum += process.ticks + process.of_ended,
+            Some(process) if process.parent == server && pid != own => sum += process.ticks,
+            _ => {}
+        }
     }
     Ok(sum)
+}
+
+/// What Linux says of one.
+struct Process {
+    parent: i32,
+    ticks: u64,
+    /// Of its children that have ended.
+    of_ended: u64,
+}
+
+impl Process {
+    /// None if it has ended.
+    fn look(pid: i32) -> Outcome<Option<Process>> {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return Ok(None) };
+        // The name in parentheses may contain spaces; of the fields after it, the second is the parent, the 12th to the
+        // 15th are utime, stime, cutime and cstime.
+        let fields: Vec<i64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .take(14)
+            .map(|field| field.parse())
+            .collect::<Result<_, _>>()
+            .during("/proc/PID/stat")?;
+        let [parent, .., user, system, user_ended, system_ended] = fields[..] else {
+            return Err("/proc/PID/stat has too few fields".into());
+        };
+        Ok(Some(Process {
+            parent: parent as i32,
+            ticks: (user + system) as u64,
+            of_ended: (user_ended + system_ended) as u64,
+        }))
+    }
 }

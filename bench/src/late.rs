@@ -1,6 +1,6 @@
 //! How late jobs come: from the moment at which a job is due, or its enqueuing is committed, to its arrival at a worker
-//! that waits. Some workers wait on the same queues, some on others, and two on a queue without jobs: nobody may have to
-//! rely on somebody else's being awake.
+//! that waits. Some workers wait on the same queues, some on others, and ten on queues without jobs: nobody may have to
+//! rely on somebody else's being awake. And how late the jobs of schedules are, which the background worker enqueues.
 
 use crate::Bench;
 use crate::numbers::{Random, milliseconds, percentile};
@@ -15,7 +15,9 @@ use std::time::{Duration, SystemTime};
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 /// What each of the waiters waits for.
-const WAITERS: [&[&str]; 6] = [&["a"], &["b", "c"], &["a", "b"], &["c"], &["empty"], &["empty"]];
+const WAITERS: [&[&str]; 4] = [&["a"], &["b", "c"], &["a", "b"], &["c"]];
+/// Those beside them, whose queues stay empty.
+const OTHERS: [&[&str]; 10] = [&["empty"]; 10];
 const DELAYS_MS: (u64, u64) = (200, 4_000);
 const RETRY_DELAYS_MS: (u64, u64) = (200, 2_000);
 /// Between one commit and the next.
@@ -23,36 +25,75 @@ const PAUSE_MS: (u64, u64) = (5, 50);
 /// Longer than anything should take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ON_TIME_MS: f64 = 50.0;
+/// When schedules are due, counted from the moment when the last of them is told so. Every other one is due right after
+/// the one before it, while that is being seen to.
+const SCHEDULES_MS: (u64, u64) = (200, 3_000);
+const RIGHT_AFTER_MS: (u64, u64) = (1, 8);
+const DISPATCHED_MS: f64 = 100.0;
 
 pub fn measure(bench: &Bench) -> Outcome<Measured> {
     let mut rows = Vec::new();
     for server in [&bench.preloaded, &bench.plain] {
+        let is_held_to_it = server.label == bench.preloaded.label;
         let mut crew = Crew::start(server)?;
         let mut random = Random(bench.seed);
-        for (what, times) in [
-            ("a delayed job", crew.delayed(bench.sizes.late_jobs, &mut random)?),
-            ("an automatic retry", crew.retried(bench.sizes.late_jobs, &mut random)?),
-            ("a job that is committed", crew.committed(bench.sizes.late_jobs, &mut random)?),
-        ] {
-            rows.push(row(what, server, server.label == bench.preloaded.label, &times));
+        let jobs = bench.sizes.late_jobs;
+        let delayed = crew.delayed(jobs, &mut random)?;
+        let retried = crew.retried(jobs, &mut random)?;
+        let committed = crew.committed(jobs, &mut random)?;
+        // Of delayed jobs all are to be on time.
+        rows.push(row("a delayed job", server, is_held_to_it, &delayed, 1.0));
+        rows.push(row("an automatic retry", server, is_held_to_it, &retried, 0.99));
+        rows.push(row("a job that is committed", server, is_held_to_it, &committed, 0.99));
+        if is_held_to_it {
+            rows.extend(scheduled(&mut crew, jobs.div_ceil(3), &mut random)?);
         }
         crew.end()?;
     }
     Ok(rows.into())
 }
 
-fn row(what: &str, server: &Server, is_held_to_it: bool, times: &[f64]) -> Row {
-    let (p50, p99) = (percentile(times, 0.5), percentile(times, 0.99));
+fn row(what: &str, server: &Server, is_held_to_it: bool, times: &[f64], share: f64) -> Row {
     let label = if is_held_to_it { String::new() } else { format!(", {}", server.label) };
     let bar = if is_held_to_it { Bar::AtMost(ON_TIME_MS) } else { Bar::None };
     let limit = if is_held_to_it { format!("≤ {ON_TIME_MS:.0} ms") } else { String::new() };
+    let (held, shown) = shown(times, share);
     Row::value(
-        format!("{} waiters on 4 queues, {what} is late: p50, p99{label}", WAITERS.len()),
-        format!("{}, {}", milliseconds(p50), milliseconds(p99)),
-        p99,
+        format!("{} waiters, {what} is late: {}{label}", WAITERS.len() + OTHERS.len(), shown.0),
+        shown.1,
+        held,
         bar,
         &limit,
     )
+}
+
+/// What is held to the bar, and how all of it is shown: the names, and the values.
+fn shown(times: &[f64], share: f64) -> (f64, (&'static str, String)) {
+    let [p50, p99, worst] = [0.5, 0.99, 1.0].map(|p| milliseconds(percentile(times, p)));
+    let shown = match share {
+        1.0 => ("p50, p99, worst", format!("{p50}, {p99}, {worst}")),
+        _ => ("p50, p99", format!("{p50}, {p99}")),
+    };
+    (percentile(times, share), shown)
+}
+
+fn scheduled(crew: &mut Crew, jobs: usize, random: &mut Random) -> Outcome<[Row; 2]> {
+    let (created, arrived) = crew.scheduled(jobs, random)?;
+    let bar = format!("≤ {DISPATCHED_MS:.0} ms");
+    let row = |what, times: &[f64], bar, limit: &str| {
+        let (held, shown) = shown(times, 0.99);
+        Row::value(
+            format!("a schedule's job is {what} late: {}", shown.0),
+            shown.1,
+            held,
+            bar,
+            limit,
+        )
+    };
+    Ok([
+        row("created", &created, Bar::AtMost(DISPATCHED_MS), &bar),
+        row("at a waiter", &arrived, Bar::None, ""),
+    ])
 }
 
 /// A job that has come to a waiter.
@@ -80,6 +121,7 @@ impl Crew {
         let ending = Arc::new(AtomicBool::new(false));
         let waiters = WAITERS
             .into_iter()
+            .chain(OTHERS)
             .map(|queues| waiter(&database, queues, arrived.clone(), Arc::clone(&ending)))
             .collect::<Outcome<_>>()?;
         Ok(Crew { client: database.connect()?, arrivals, waiters, ending })
@@ -120,6 +162,52 @@ impl Crew {
             times.push((self.arrival()?.at - committed).max(0.0) * 1e3);
         }
         Ok(times)
+    }
+
+    /// Of schedules whose next run somebody has set: milliseconds until their jobs are created, and until they arrive.
+    fn scheduled(&mut self, jobs: usize, random: &mut Random) -> Outcome<(Vec<f64>, Vec<f64>)> {
+        let new = "SELECT minion.schedule('at ' || $1, '0 0 1 1 *', 'work', queue => $2)";
+        let set = self
+            .client
+            .prepare(
+                "UPDATE minion.schedules SET next_run = greatest(clock_timestamp(), to_timestamp($2))
+                    + make_interval(secs => $3)
+                WHERE name = 'at ' || $1
+                RETURNING extract(epoch FROM next_run)::float8",
+            )
+            .during("setting the next run")?;
+        for job in 0..jobs {
+            let names = [&job.to_string(), QUEUES[job % QUEUES.len()]];
+            self.client.execute(new, &[&names[0], &names[1]]).during("schedule")?;
+        }
+        let mut due = Vec::new();
+        for job in 0..jobs {
+            let name = job.to_string();
+            let (after, (low, high)) = match due.last() {
+                Some(last) if job % 2 == 1 => (*last, RIGHT_AFTER_MS),
+                _ => (0.0, SCHEDULES_MS),
+            };
+            let span = random.between(low, high) as f64 / 1e3;
+            let row = self.client.query_one(&set, &[&name, &after, &span]).during("next_run")?;
+            due.push(row.get::<_, f64>(0));
+        }
+        let run = self
+            .client
+            .prepare(
+                "SELECT substr(schedule.name, 4), extract(epoch FROM job.created)::float8
+                FROM minion.jobs AS job JOIN minion.schedules AS schedule ON schedule.last_job = job.id
+                WHERE job.id = $1",
+            )
+            .during("the schedule of a job")?;
+        let (mut created, mut arrived) = (Vec::new(), Vec::new());
+        for _ in 0..jobs {
+            let arrival = self.arrival()?;
+            let row = self.client.query_one(&run, &[&arrival.id]).during("a schedule's job")?;
+            let due = due[row.get::<_, &str>(0).parse::<usize>()?];
+            created.push((row.get::<_, f64>(1) - due) * 1e3);
+            arrived.push((arrival.at - due) * 1e3);
+        }
+        Ok((created, arrived))
     }
 
     fn arrival(&self) -> Outcome<Arrival> {

@@ -1,6 +1,7 @@
 //! Measures minion against its bars and against other queues, on the two clusters that bench/run starts, and
 //! prints a table. A full run also writes RESULTS.md and held_snapshot.svg.
 
+mod backlog;
 mod batches;
 mod big;
 mod claim;
@@ -12,6 +13,7 @@ mod held_others;
 mod idle;
 mod late;
 mod memory;
+mod notify;
 mod numbers;
 mod peer;
 mod pgbench;
@@ -51,17 +53,19 @@ struct Section {
 }
 
 /// The idle queue comes first, while the server has nothing to clean up; what writes gigabytes comes last.
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 14] = [
     Section { name: "idle", place: 7, measure: idle::measure },
     Section { name: "waiting", place: 6, measure: waiting::measure },
     Section { name: "late", place: 6, measure: late::measure },
     Section { name: "enqueue", place: 0, measure: enqueue::measure },
+    Section { name: "notify", place: 0, measure: notify::measure },
     Section { name: "claim", place: 1, measure: claim::measure },
     Section { name: "batches", place: 2, measure: batches::measure },
     Section { name: "race", place: 3, measure: race::measure },
     Section { name: "held", place: 5, measure: held::measure },
     Section { name: "held_others", place: 5, measure: held_others::measure },
     Section { name: "memory", place: 9, measure: memory::measure },
+    Section { name: "backlog", place: 8, measure: backlog::measure },
     Section { name: "front", place: 4, measure: front::measure },
     Section { name: "big", place: 8, measure: big::measure },
 ];

@@ -57,11 +57,15 @@ impl Queue {
         Ok(row.get(0))
     }
 
+    pub fn claim(&mut self) -> Outcome<Option<(i64, i32)>> {
+        let row = self.client.query_opt(&self.claim, &[&self.worker]).during("dequeue")?;
+        Ok(row.map(|row| (row.get(0), row.get(1))))
+    }
+
     /// Claims a job and finishes it. 0 if there is none.
     pub fn work(&mut self) -> Outcome<i64> {
-        let claimed = self.client.query_opt(&self.claim, &[&self.worker]).during("dequeue")?;
-        let Some(row) = claimed else { return Ok(0) };
-        self.finish(row.get(0), row.get(1))?;
+        let Some((id, retries)) = self.claim()? else { return Ok(0) };
+        self.finish(id, retries)?;
         Ok(1)
     }
 

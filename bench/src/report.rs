@@ -103,6 +103,11 @@ impl Row {
         }
     }
 
+    /// With what it is to be compared with by eye.
+    pub fn beside(self, against: String) -> Row {
+        Row { against, ..self }
+    }
+
     pub fn not_measured(what: &str, reason: &str) -> Row {
         Row::without_value(what, NOT_MEASURED, reason)
     }

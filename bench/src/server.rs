@@ -55,6 +55,11 @@ impl Server {
         Ok(self.database(name))
     }
 
+    /// A new database like another one.
+    pub fn copy(&self, from: &str, name: &str) -> Outcome<()> {
+        self.tool("createdb", &["--template", from, name])
+    }
+
     /// All that were created.
     pub fn drop_databases(&self) -> Outcome<()> {
         let names = "SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'";

@@ -33,6 +33,12 @@ pub struct Sizes {
     pub waits: usize,
     /// Of each kind of those that may come late.
     pub late_jobs: usize,
+    /// Of jobs that a listener is to hear of.
+    pub bursts: usize,
+    /// Old jobs that repair is behind with.
+    pub backlog_jobs: i64,
+    /// How long latencies are measured without them, and at most with them.
+    pub backlog_seconds: [f64; 2],
     pub idle_settle_seconds: f64,
     pub idle_seconds: f64,
     pub big_rows: i64,
@@ -50,7 +56,7 @@ impl Sizes {
             "1" => Ok(QUICK),
             "2" => Ok(SMOKE),
             other => Err(format!(
-                "QUICK={other}: must be 0, 1 (4 minutes) or 2 (only to see that it runs)"
+                "QUICK={other}: must be 0, 1 (5 minutes) or 2 (only to see that it runs)"
             )
             .into()),
         }
@@ -73,6 +79,9 @@ const FULL: Sizes = Sizes {
     held_others_seconds: 60,
     waits: 300,
     late_jobs: 200,
+    bursts: 100,
+    backlog_jobs: 1_000_000,
+    backlog_seconds: [20.0, 300.0],
     idle_settle_seconds: 17.0,
     idle_seconds: 10.0,
     big_rows: 5_000_000,
@@ -84,7 +93,7 @@ const FULL: Sizes = Sizes {
 const QUICK: Sizes = Sizes {
     name: "quick",
     published: false,
-    latest_start: Duration::from_secs(215),
+    latest_start: Duration::from_secs(275),
     rounds: Rounds { number: 3, longest: Duration::from_secs(5) },
     pgbench_seconds: 1,
     loop_seconds: 0.5,
@@ -97,6 +106,9 @@ const QUICK: Sizes = Sizes {
     held_others_seconds: 10,
     waits: 30,
     late_jobs: 60,
+    bursts: 30,
+    backlog_jobs: 100_000,
+    backlog_seconds: [3.0, 20.0],
     idle_settle_seconds: 2.0,
     idle_seconds: 2.0,
     big_rows: 500_000,
@@ -116,6 +128,9 @@ const SMOKE: Sizes = Sizes {
     held_others_seconds: 4,
     waits: 5,
     late_jobs: 20,
+    bursts: 10,
+    backlog_jobs: 20_000,
+    backlog_seconds: [1.0, 10.0],
     idle_settle_seconds: 0.5,
     idle_seconds: 0.5,
     big_rows: 5_000,
@@ -130,7 +145,7 @@ impl Display for Sizes {
         write!(
             f,
             "{} run: {} rounds of {} s (pgbench), {} s (loops), {} s (peers' loops); {} jobs in front of {} claims \
-             a round; held snapshot {} s, {} times, others {} s; {} waits; {} jobs that may be late; idle {} s; {} rows; {} and {} calls",
+             a round; held snapshot {} s, {} times, others {} s; {} waits; {} jobs that may be late; {} bursts; {} old jobs; idle {} s; {} rows; {} and {} calls",
             self.name,
             self.rounds.number,
             self.pgbench_seconds,
@@ -143,6 +158,8 @@ impl Display for Sizes {
             self.held_others_seconds,
             self.waits,
             self.late_jobs,
+            self.bursts,
+            self.backlog_jobs,
             self.idle_seconds,
             self.big_rows,
             self.few_calls,

@@ -3,7 +3,10 @@
 
 use super::turn::Turn;
 use super::{listeners, upkeep};
+use crate::error::Error;
 use crate::failure::Failure;
+use crate::server::by_itself::transaction;
+use crate::server::relation;
 use crate::server::time::{Timestamp, clock};
 use crate::shared::database::{self, Database, task};
 use crate::shared::report::Activity;
@@ -167,7 +170,7 @@ fn run(database: &Database, duty: &Duty, state: &mut State) {
         Err(failure) => {
             database.owe(duty.tasks);
             state.turn = Turn::never();
-            if failure.is_of_others() {
+            if failure.is_of_others() || has_gone(database) {
                 OTHERS
             } else {
                 tell(database, duty, &failure);
@@ -181,6 +184,17 @@ fn run(database: &Database, duty: &Duty, state: &mut State) {
     if state.turn.at == again {
         state.turn.not_before = again;
     }
+}
+
+/// Whether the extension was dropped meanwhile, and created again maybe: no wonder.
+fn has_gone(database: &Database) -> bool {
+    let look = || Ok::<_, Error>(relation::installed());
+    let is_there = transaction(c"minion: looks for the extension", look)
+        .is_ok_and(|table| table.is_some_and(|table| database.is_table(table)));
+    if !is_there {
+        database.ask(task::LOOK);
+    }
+    !is_there
 }
 
 /// An error is logged once, not with each try.

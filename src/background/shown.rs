@@ -71,6 +71,8 @@ fn row(one: &Database) -> Option<Row> {
 fn activity(one: &Database, report: &Report) -> &'static str {
     match report.activity {
         Activity::None if one.is_left() => "makes room for a command",
+        // Nobody has seen it end.
+        Activity::Waits | Activity::Does(_) if !one.worker.is_there() => "has nothing to do",
         Activity::None if one.known() == Known::SwitchedOff => "is switched off",
         Activity::None => "has nothing to do",
         Activity::NoRoom => "waits for a process",

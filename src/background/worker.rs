@@ -11,7 +11,7 @@ use crate::server::session::{Session, doubt_version};
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
 use crate::shared::database::{Database, Known, task};
-use crate::shared::databases;
+use crate::shared::databases::{self, DATABASES};
 use crate::shared::launcher::{self, LAUNCHER};
 use crate::shared::report::Activity;
 use std::ffi::CStr;
@@ -28,6 +28,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub fn main(oid: u32) {
     bgworker::begin(at_exit);
     bgworker::hear_errors(at_error);
+    // The database may be about to be dropped.
+    if let Some(left) = DATABASES.get().and_then(|all| all.find(oid)).filter(|one| one.is_left()) {
+        left.orderly.store(true, SeqCst);
+        bgworker::leave(0);
+    }
     bgworker::connect(Some(oid));
     bgworker::settle();
     by_itself::name(c"minion worker");
@@ -62,6 +67,7 @@ fn live(database: &'static Database) {
             leave(database);
         }
         if bgworker::see_to_interrupts() {
+            database.touch(clock());
             duties.see_to_all();
         }
         if database.is_asked(task::LOOK) {
@@ -157,12 +163,18 @@ fn look(database: &'static Database) {
             database.set_known(Known::HasNot);
             database.set_until(Timestamp::INFINITY);
             database.done(begun);
+            database.report.with(|report| report.failures = 0);
             leave(database);
         }
         Err(failure) => {
-            at_error(&std::ffi::CString::new(failure.message()).unwrap_or_default(), false);
-            pgrx::log!("the background worker of minion can't begin: {}", failure.message());
-            bgworker::leave(1);
+            let message = failure.message();
+            let is_known = database.report.with(|report| report.is_error(message.as_bytes()));
+            if !is_known {
+                pgrx::log!("the background worker of minion can't begin: {message}");
+            }
+            database.report.with(|report| report.set_error(message.as_bytes(), clock()));
+            // Not 1, which the server would log each time.
+            bgworker::leave(0);
         }
     }
 }
@@ -174,6 +186,8 @@ fn leave(database: &Database) -> ! {
     if restart > 0 {
         database.done(restart);
         database.wanted.store(true, SeqCst);
+        // What is to be kept, and for how long, may be something else by now.
+        database.touch(clock());
     }
     database.orderly.store(true, SeqCst);
     bgworker::leave(0)

@@ -78,7 +78,7 @@ macro_rules! blocked {
          ) IS NOT NULL)"
     };
 }
-pub(crate) use blocked;
+pub(super) use blocked;
 
 /// Whether `job`, which stands among the ready ones, can't run at $1.
 macro_rules! misplaced {

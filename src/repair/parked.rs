@@ -4,7 +4,7 @@ use super::anywhere::{self, InLane, by_turns};
 use super::budget::Budget;
 use super::call::{Call, Did};
 use super::walk::{Cursor, Found, walk};
-use crate::claim::lane::{blocked, parked, read_lane};
+use crate::claim::lane::{parked, read_lane};
 use crate::claim::parked::place;
 use crate::error::Error;
 use crate::server::session::Session;
@@ -82,8 +82,17 @@ macro_rules! next_due {
 
 static NEXT_DUE: Statement = next_due!("");
 
-/// What can run is left alone: claims free it, and one of them would pass over what is locked here.
-static NEXT_BLOCKED: Statement = next_due!(concat!(" AND ", blocked!()));
+/// Claims pass over what is locked. So what can run is left to them; and so is what would have to watch a parent that they
+/// can take.
+static NEXT_BLOCKED: Statement = next_due!(
+    " AND job.parents <> '{}' AND (
+        SELECT parent.state <> 'inactive' OR parent.parked_until > $1
+        FROM minion.jobs AS parent
+        WHERE parent.id = ANY (job.parents)
+          AND minion.is_unresolved(parent.state, parent.expires, job.lax, $1)
+        ORDER BY parent.id DESC
+        LIMIT 1)"
+);
 
 /// The next ten thousand parked jobs after a place in the index, and whether their place hides them from claims for
 /// longer than their facts do. What triggers correct at once, and only where they don't fire is left to this.

@@ -233,7 +233,12 @@ pub fn see_to_interrupts() -> bool {
 /// Ends the process. One that was started with the server is started again if this is not 0.
 pub fn leave(code: i32) -> ! {
     // SAFETY: the process ends, with all its callbacks.
-    unsafe { pg_sys::proc_exit(code) }
+    unsafe { pg_sys::proc_exit(code) };
+    // pgrx's bindings do not know this of all versions.
+    #[allow(unreachable_code)]
+    {
+        unreachable!("the process has ended")
+    }
 }
 
 /// Until the latch is set, or for so long at most; None: for ever. Whatever waits for a lock has it reset: what it was set

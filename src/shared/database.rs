@@ -138,6 +138,10 @@ impl Database {
         self.pauses.iter().for_each(|pause| pause.set(Timestamp(0), Duration::ZERO));
     }
 
+    pub fn is_table(&self, table: u32) -> bool {
+        self.table.load(SeqCst) == table
+    }
+
     /// This is its table of jobs: if it is another one than before, nothing is known of it.
     pub fn has_table(&self, table: u32) {
         if self.table.load(SeqCst) != table {

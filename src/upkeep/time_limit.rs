@@ -74,9 +74,8 @@ mod tests {
         assert_eq!(told(), first());
         run("UPDATE minion.jobs SET time_limit = '1 minute' WHERE task = 'a'");
         assert_eq!(told(), first());
-        run(
-            "INSERT INTO minion.jobs (task, state, started, time_limit) VALUES ('c', 'active', now(), '1 second')",
-        );
+        run("INSERT INTO minion.jobs (task, state, started, time_limit) VALUES
+                ('c', 'active', now() - interval '1 day', '1 second')");
         assert_eq!(told(), first());
         run(
             "UPDATE minion.jobs SET time_limit = NULL; UPDATE minion.jobs SET notes = '{\"a\": 1}'",

@@ -13,6 +13,7 @@ use crate::server::transaction::{check_for_interrupts, must_be_writable};
 use crate::server::value::Jsonb;
 use crate::shared::attached::Workers;
 use crate::shared::commit;
+use crate::shared::database::task;
 use crate::shared::databases::DATABASES;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -185,6 +186,8 @@ impl Call<'_> {
         }
         let worker = given("id", rows.get(0, 1))?;
         self.attach(worker)?;
+        // Who is never heard of again is to be removed, though nothing else happens.
+        commit::asks(task::TRAFFIC);
         Ok(Some(worker))
     }
 }

@@ -431,7 +431,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/worker/register.rs:203
+-- src/worker/register.rs:206
 -- minion::worker::register::register_worker
 CREATE  FUNCTION "register_worker"(
 	"id" bigint DEFAULT NULL, /* Option < i64 > */
@@ -831,6 +831,22 @@ SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/sql.rs:17
+-- requires:
+--   tables
+
+-- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
+-- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
+-- the call.
+CREATE FUNCTION minion.is_unresolved(
+    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = 'active'
+    OR (state = 'failed' AND NOT lax)
+    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/sql.rs:33
 -- requires:
 --   tables
@@ -1136,22 +1152,6 @@ CREATE VIEW minion.background_workers AS
 SELECT worker.database, worker.pid, worker.activity, worker.since, worker.starts, worker.failures,
     worker.last_error, worker.failed, worker.next_due
 FROM minion.list_background_workers() AS worker;
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/sql.rs:17
--- requires:
---   tables
-
--- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
--- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
--- the call.
-CREATE FUNCTION minion.is_unresolved(
-    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
-) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN state = 'active'
-    OR (state = 'failed' AND NOT lax)
-    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
 /* </end connected objects> */
 
 /* <begin connected objects> */

@@ -1,7 +1,8 @@
 //! A worker to copy: it takes jobs one at a time and runs the function of their task. SIGTERM, ^C and
 //! `SELECT minion.broadcast('stop')` let it finish the job that it has, take no other, and end.
 //!
-//! Usage: `worker 'host=/run/postgresql user=postgres dbname=postgres'`
+//! Usage: `worker 'host=/run/postgresql user=postgres dbname=postgres' [attached]`. Attached: its jobs are given back as soon
+//! as its connection has ended, where minion is in shared_preload_libraries.
 
 mod heart;
 mod server;
@@ -44,14 +45,20 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> Outcome<()> {
-    let address = env::args().nth(1).ok_or("usage: worker 'host=... user=... dbname=...'")?;
+    let address =
+        env::args().nth(1).ok_or("usage: worker 'host=... user=... dbname=...' [attached]")?;
+    let register = match env::args().nth(2).as_deref() {
+        None => "SELECT minion.register_worker(pid => $1)",
+        Some("attached") => "SELECT minion.register_worker(pid => $1, attached => true)",
+        Some(other) => return Err(format!("\"{other}\": only attached is known here").into()),
+    };
     let mut server = Server::new(address.parse()?);
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stopping))?;
     }
     while !stopping.load(Ordering::Relaxed) {
-        if let Err(error) = serve_as_one(&mut server, &stopping) {
+        if let Err(error) = serve_as_one(&mut server, register, &stopping) {
             server::say("worker", &error);
             server.hang_up();
             thread::sleep(PAUSE);
@@ -60,15 +67,16 @@ fn serve() -> Outcome<()> {
     Ok(())
 }
 
-/// With one id. After an error there is another: what an answer that got lost has claimed is `repair()`'s.
-fn serve_as_one(server: &mut Server, stopping: &Arc<AtomicBool>) -> Answer<()> {
-    let register = "SELECT minion.register_worker(pid => $1)";
+/// With one id. After an error there is another: what an answer that got lost has claimed is `repair()`'s. So there is
+/// after a new connection: it is to the old one that the worker may be attached.
+fn serve_as_one(server: &mut Server, register: &str, stopping: &Arc<AtomicBool>) -> Answer<()> {
     let worker: i64 =
         server.session()?.client.query_one(register, &[&(process::id() as i32)])?.get(0);
     // Unregisters the worker when it is dropped.
     let _heart = Heart::new(server.address.clone(), worker, Arc::clone(stopping));
     let names = TASKS.map(|(name, _)| name);
-    while !stopping.load(Ordering::Relaxed) {
+    let connections = server.connections;
+    while !stopping.load(Ordering::Relaxed) && server.connections == connections {
         let session = server.session()?;
         let claimed = session.client.query_opt(&session.dequeue, &[&worker, &names.as_slice()])?;
         if let Some(row) = claimed {

@@ -14,6 +14,8 @@ const SENDS: u32 = 3;
 
 pub struct Server {
     pub address: Config,
+    /// How many there have been.
+    pub connections: u32,
     session: Option<Session>,
 }
 
@@ -33,14 +35,18 @@ pub struct Session {
 
 impl Server {
     pub fn new(address: Config) -> Self {
-        Self { address, session: None }
+        Self { address, connections: 0, session: None }
     }
 
     /// A new one, if there is none.
     pub fn session(&mut self) -> Answer<&mut Session> {
         match self.session.take() {
             Some(session) => Ok(self.session.insert(session)),
-            None => Ok(self.session.insert(Session::open(&self.address)?)),
+            None => {
+                let session = Session::open(&self.address)?;
+                self.connections += 1;
+                Ok(self.session.insert(session))
+            }
         }
     }
 
