@@ -67,6 +67,18 @@ fn a_job_whose_removal_is_refused_keeps_no_others_from_being_removed() {
 }
 
 #[test]
+fn jobs_that_nobody_claims_hold_up_no_repair() {
+    let Some(server) = Server::with_background(&["minion.repair_interval = '1s'"]) else { return };
+    let mut one = server.queue("one");
+    let due = "INSERT INTO minion.jobs (task, delayed)
+        SELECT 'due', now() + interval '1 second' FROM generate_series(1, 100000)";
+    run(&mut one, due);
+    run(&mut one, "SELECT pg_sleep(1)"); // all have come due, and are parked still
+    add_old(&mut one, 2_000);
+    until_no_old(&mut one);
+}
+
+#[test]
 fn a_schedule_runs_by_itself_however_it_becomes_due() {
     let Some(server) = Server::with_background(&[]) else { return };
     let mut one = server.queue("one");
