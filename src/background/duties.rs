@@ -152,37 +152,39 @@ impl Duties {
 fn run(database: &Database, duty: &Duty, state: &mut State) {
     show(database, Activity::Does(duty.name));
     database.begin(duty.tasks);
-    let (shortest, longest) = match (duty.run)(database) {
-        Ok(turn) if turn.is_done => {
+    match (duty.run)(database) {
+        Ok(turn) => {
             // Also what an earlier try has begun with.
             database.done(duty.tasks);
-            if state.pause >= SHORTEST {
-                database.report.with(|report| report.failures = 0);
-            }
-            *state = State { turn, pause: Duration::ZERO };
-            return;
-        }
-        Ok(turn) => {
-            database.done(duty.tasks);
             state.turn = turn;
-            (SHORTEST, LONGEST)
+            if turn.is_done {
+                if state.pause >= SHORTEST {
+                    database.report.with(|report| report.failures = 0);
+                }
+                state.pause = Duration::ZERO;
+            } else {
+                // What else there is to do, or is asked for, has its turn as if nothing were in the way.
+                state.turn.at = turn.at.min(state.pause_for(SHORTEST, LONGEST));
+            }
         }
         Err(failure) => {
             database.owe(duty.tasks);
-            state.turn = Turn::never();
-            if failure.is_of_others() || has_gone(database) {
-                OTHERS
+            let again = if failure.is_of_others() || has_gone(database) {
+                state.pause_for(OTHERS.0, OTHERS.1)
             } else {
                 tell(database, duty, &failure);
-                (SHORTEST, LONGEST)
-            }
+                state.pause_for(SHORTEST, LONGEST)
+            };
+            state.turn = Turn::at(again).not_before(again);
         }
-    };
-    state.pause = (state.pause * 2).clamp(shortest, longest);
-    let again = clock().after(state.pause);
-    state.turn.at = state.turn.at.min(again);
-    if state.turn.at == again {
-        state.turn.not_before = again;
+    }
+}
+
+impl State {
+    /// Makes the pause longer, and says when it is over.
+    fn pause_for(&mut self, shortest: Duration, longest: Duration) -> Timestamp {
+        self.pause = (self.pause * 2).clamp(shortest, longest);
+        clock().after(self.pause)
     }
 }
 

@@ -5,7 +5,7 @@ use super::turn::Turn;
 use crate::failure::Failure;
 use crate::repair;
 use crate::repair::time_limit::next_end;
-use crate::schedule::dispatch::{dispatch, next_dispatch};
+use crate::schedule::dispatch::{dispatch, due_ids, next_dispatch};
 use crate::server::by_itself::transaction_as_owner;
 use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
@@ -33,13 +33,28 @@ thread_local! {
 }
 
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
-    transaction_as_owner(c"minion: dispatches schedules", dispatch)?;
+    match transaction_as_owner(c"minion: dispatches schedules", || dispatch(None)) {
+        Ok(_) => {}
+        Err(failure) if failure.is_of_others() => return Err(failure),
+        // Where it is a deferred trigger that refuses one of them, it refuses all.
+        Err(_) => dispatch_each()?,
+    }
     // That was ourselves, and what others have changed is seen by the look that follows.
     database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
     let next = || next_dispatch(clock());
     let (next, overdue) = transaction_as_owner(c"minion: looks for schedules", next)?;
     Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
+}
+
+fn dispatch_each() -> Result<(), Failure> {
+    for id in transaction_as_owner(c"minion: looks for schedules", due_ids)? {
+        let dispatch = || dispatch(Some(id));
+        if let Err(failure) = transaction_as_owner(c"minion: dispatches a schedule", dispatch) {
+            failure.pass_over(format!("schedule {id}"));
+        }
+    }
+    Ok(())
 }
 
 /// Workers whose session has ended that they were attached to are removed, and their jobs are others'.

@@ -189,6 +189,8 @@ const SETTINGS: [(&CStr, &CStr); 12] = [
 
 /// Makes it independent of the configuration.
 pub fn settle() {
+    // SAFETY: outside of a transaction, as RESET ALL does it: what others' triggers have set is no more.
+    unsafe { pg_sys::ResetAllOptions() };
     for (name, value) in SETTINGS {
         set(name, value);
     }
