@@ -49,7 +49,13 @@ fn with_waiters(server: &Server, rounds: usize, mut meanwhile: impl FnMut(&mut C
     }
     late.sort_by(f64::total_cmp);
     let part = |part: usize| late[(late.len() - 1) * part / 100];
-    eprintln!("late: {:.1} ms, p90 {:.1}, p99 {:.1}, {:.1} at most", part(50), part(90), part(99), part(100));
+    eprintln!(
+        "late: {:.1} ms, p90 {:.1}, p99 {:.1}, {:.1} at most",
+        part(50),
+        part(90),
+        part(99),
+        part(100)
+    );
     let done = "SELECT count(*) FROM minion.jobs WHERE state = 'finished'";
     assert_eq!(client.one::<i64>(done, &[]), late.len() as i64);
 }
@@ -91,15 +97,4 @@ fn who_waits_has_his_job_while_somebody_has_the_schedules_locked() {
         }
     });
     run(&mut holder.expect("opened above"), "ROLLBACK");
-}
-
-#[test]
-fn zz_off() {
-    let Some(server) = Server::with_background(&["minion.background = off"]) else { return };
-    with_waiters(&server, 40, |_, _| {});
-}
-#[test]
-fn zz_on() {
-    let Some(server) = Server::with_background(&[]) else { return };
-    with_waiters(&server, 40, |_, _| {});
 }
