@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_millis(100);
 
+/// Looks for what is blocked take such a part of the time at most.
+const PART: u32 = 20;
+
 /// At the earliest after a look for blocked jobs, and after somebody else's repair.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -111,7 +114,7 @@ pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     Ok(match did {
         None => Turn::at(clock().after(BUSY)),
         Some(did) if did.more => Turn::at(clock()),
-        Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * 4).max(SOON))),
+        Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * PART).max(SOON))),
     })
 }
 
