@@ -233,7 +233,7 @@ impl Claim<'_> {
         let first = head.next(session, now, Position::FIRST, to)?;
         // Also of one who does not wait, for somebody makes them watch their parents then.
         if first.is_none()
-            && to >= Position::after(i32::MAX)
+            && to == Position::END
             && let (Some(reading), Some(tracked)) = (due.reading, &self.eligible.tracked)
         {
             let next = due.lane.next_by_time(session, now)?;
