@@ -83,6 +83,8 @@ pub struct Inner {
     /// When to try again.
     pub not_before: Timestamp,
     pub totals: Counts,
+    /// Whether there may be transactions that the snapshot saw and that have yet to come here.
+    filters: bool,
     xmax: u32,
     running: usize,
     xip: [u32; MOST_RUNNING],
@@ -113,9 +115,15 @@ impl Counter {
 }
 
 impl Inner {
-    /// Whether the snapshot of the count saw a transaction that has committed.
-    fn saw(&self, xid: u32) -> bool {
-        is_before(xid, self.xmax) && !self.xip.iter().take(self.running).any(|other| *other == xid)
+    /// Whether the snapshot of the count saw a transaction that has committed. It may have, and the transaction be here only
+    /// now: it is seen by others a moment before.
+    fn saw(&mut self, xid: u32) -> bool {
+        /// No moment is so long, and numbers come round again.
+        const FAR: u32 = 1 << 20;
+        self.filters &= is_before(xid, self.xmax.wrapping_add(FAR));
+        self.filters
+            && is_before(xid, self.xmax)
+            && !self.xip.iter().take(self.running).any(|other| *other == xid)
     }
 
     pub fn apply(&mut self, slot: Option<&Slot>, change: &Counts) {
@@ -132,6 +140,7 @@ impl Inner {
         xip.copy_from_slice(running);
         self.running = running.len();
         self.xmax = xmax;
+        self.filters = true;
         self.phase = Phase::Filtering;
         for at in 0..self.logged {
             let Logged { xid, slot, change } = self.log[at];
@@ -165,7 +174,7 @@ pub fn committed(
                 }
                 None => inner.phase = Phase::Unknown,
             },
-            Phase::Filtering if inner.saw(xid) => {}
+            Phase::Filtering | Phase::Known if inner.saw(xid) => {}
             Phase::Filtering | Phase::Known => {
                 inner.apply(slots.all().get(slot as usize), &change);
             }
