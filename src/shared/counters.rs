@@ -8,10 +8,11 @@ use super::names::Table;
 use super::slot::Slot;
 use super::slots::Slots;
 use super::tally::{Counts, add};
-use crate::server::time::Timestamp;
+use crate::server::time::{Timestamp, clock};
 use crate::server::transaction::is_before;
 use pgrx::pg_sys;
 use std::cell::UnsafeCell;
+use std::time::Duration;
 
 pub static COUNTERS: Part<Counters> = Part::new();
 
@@ -83,8 +84,8 @@ pub struct Inner {
     /// When to try again.
     pub not_before: Timestamp,
     pub totals: Counts,
-    /// Whether there may be transactions that the snapshot saw and that have yet to come here.
-    filters: bool,
+    /// Until when there may be transactions that the snapshot saw and that have yet to come here.
+    filters_until: Timestamp,
     xmax: u32,
     running: usize,
     xip: [u32; MOST_RUNNING],
@@ -115,15 +116,12 @@ impl Counter {
 }
 
 impl Inner {
-    /// Whether the snapshot of the count saw a transaction that has committed. It may have, and the transaction be here only
-    /// now: it is seen by others a moment before.
-    fn saw(&mut self, xid: u32) -> bool {
-        /// No moment is so long, and numbers come round again.
-        const FAR: u32 = 1 << 20;
-        self.filters &= is_before(xid, self.xmax.wrapping_add(FAR));
-        self.filters
-            && is_before(xid, self.xmax)
+    /// Whether the snapshot of the count saw a transaction that has committed. Others see it a moment before it comes here:
+    /// so it may do that when all is counted already.
+    fn saw(&self, xid: u32) -> bool {
+        is_before(xid, self.xmax)
             && !self.xip.iter().take(self.running).any(|other| *other == xid)
+            && clock() < self.filters_until
     }
 
     pub fn apply(&mut self, slot: Option<&Slot>, change: &Counts) {
@@ -140,7 +138,8 @@ impl Inner {
         xip.copy_from_slice(running);
         self.running = running.len();
         self.xmax = xmax;
-        self.filters = true;
+        // Longer than any moment, and not so long that transactions' numbers come round again.
+        self.filters_until = clock().after(Duration::from_secs(3_600));
         self.phase = Phase::Filtering;
         for at in 0..self.logged {
             let Logged { xid, slot, change } = self.log[at];
