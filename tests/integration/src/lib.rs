@@ -2,9 +2,11 @@
 //!
 //! The server is the one that PGHOST, PGPORT and PGUSER name, as for psql.
 
+pub mod background;
 pub mod cost;
 pub mod heads;
 pub mod limits;
+pub mod load;
 pub mod readme;
 pub mod server;
 

@@ -1,9 +1,8 @@
-//! Workers that are attached to a session, where the server stops or has no room for more. One test alone, since nobody
-//! else can use the server meanwhile.
+//! Workers that are attached to a session, where the server stops or has no room for more.
 
 use integration::heads::{is_preloaded, run};
-use integration::server::{kill, postmaster, start, stop, until_up};
-use integration::{Ask, Database, until};
+use integration::server::Server;
+use integration::{Ask, until};
 use postgres::Client;
 use postgres::error::SqlState;
 
@@ -43,14 +42,14 @@ fn fill(client: &mut Client) -> i64 {
 
 #[test]
 fn workers_of_an_earlier_start_are_gone_and_a_full_table_has_room_again() {
-    let database = Database::new();
-    let mut client = database.connect();
+    let server = Server::alike();
+    let mut client = server.queue("queue");
     if !is_preloaded(&mut client) {
         return;
     }
 
     for of in ["a backend", "the postmaster", "nobody"] {
-        let mut held = database.connect();
+        let mut held = server.connect("queue");
         let [gone, back]: [i64; 2] = [held.one(ATTACH, &[]), held.one(ATTACH, &[])];
         let unattached = held.register();
         run(&mut held, "SELECT minion.enqueue('task'), minion.enqueue('task')");
@@ -58,20 +57,14 @@ fn workers_of_an_earlier_start_are_gone_and_a_full_table_has_room_again() {
         let lost: i64 = held.one(claim, &[&gone]);
         let kept: i64 = held.one(claim, &[&back]);
         assert_eq!(removed(&mut held), 0);
-        let backend = held.backend().to_string();
         match of {
-            "a backend" => kill(&backend),
-            "the postmaster" => kill(&postmaster()),
-            _ => stop(),
+            "a backend" => server.crash(held.backend()),
+            "the postmaster" => server.crash(server.postmaster()),
+            _ => server.restart(),
         }
-        until("it is noticed", || held.simple_query("SELECT 1").is_err());
-        if of != "a backend" {
-            until("the server starts", start);
-        }
-        until_up(&database);
-        let mut client = database.connect();
+        let mut client = server.connect("queue");
         // One of them is there again before anybody looks.
-        let mut again = database.connect();
+        let mut again = server.connect("queue");
         assert_eq!(again.one::<i64>(AGAIN, &[&back]), back);
         let row = client
             .query_one("SELECT workers_removed, jobs_abandoned FROM minion.repair()", &[])
@@ -84,8 +77,8 @@ fn workers_of_an_earlier_start_are_gone_and_a_full_table_has_room_again() {
         run(&mut client, "DELETE FROM minion.workers; DELETE FROM minion.jobs");
     }
 
-    let mut client = database.connect();
-    let mut many = database.connect();
+    let mut client = server.connect("queue");
+    let mut many = server.connect("queue");
     let room = fill(&mut many);
     assert!(room >= 1_024, "{room}");
     // Others may still have their own, and register as before.
@@ -111,7 +104,7 @@ fn workers_of_an_earlier_start_are_gone_and_a_full_table_has_room_again() {
     let is_there = "SELECT count(*) FROM minion.workers WHERE id IN ($1, $2)";
     assert_eq!(client.one::<i64>(is_there, &[&new, &newer]), 2);
     // Of a table that was dropped, too, though the session is there.
-    let mut many = database.connect();
+    let mut many = server.connect("queue");
     assert_eq!(fill(&mut many), room - 2);
     run(&mut client, "DROP EXTENSION minion CASCADE; CREATE EXTENSION minion");
     client.one::<i64>(ATTACH, &[]);

@@ -1,59 +1,10 @@
 //! A standby: what writes is refused as it is in any read-only transaction, what reads goes on, and a promotion
-//! makes a queue of it. One test alone, for the standby stands on the same data directory's shoulders.
+//! makes a queue of it.
 
 use integration::heads::{is_preloaded, run};
-use integration::{Ask, Database, server_directory, server_program, until};
+use integration::server::Server;
+use integration::{Ask, until};
 use postgres::error::SqlState;
-use postgres::{Client, Config, NoTls};
-use std::env;
-use std::path::PathBuf;
-
-/// A copy of the server that follows it, until it is dropped.
-struct Standby {
-    directory: PathBuf,
-}
-
-impl Standby {
-    fn new() -> Self {
-        let standby = Self { directory: server_directory().join("standby") };
-        let copy = server_program("pg_basebackup")
-            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--pgdata"])
-            .arg(&standby.directory)
-            .status();
-        assert!(copy.unwrap().success());
-        let options = format!(
-            "-p {} -c listen_addresses= -c unix_socket_directories={}",
-            env::var("PGPORT").unwrap(),
-            standby.directory.display()
-        );
-        standby.control(&["--log", "/dev/null", "--options", &options, "start"]);
-        standby
-    }
-
-    fn control(&self, arguments: &[&str]) {
-        let mut command = server_program("pg_ctl");
-        command.arg("--silent").arg("--pgdata").arg(&self.directory).args(arguments);
-        assert!(command.status().unwrap().success(), "{arguments:?}");
-    }
-
-    fn connect(&self, database: &Database) -> Client {
-        Config::new()
-            .host_path(&self.directory)
-            .port(env::var("PGPORT").unwrap().parse().unwrap())
-            .user("postgres")
-            .dbname(&database.name)
-            .connect(NoTls)
-            .unwrap()
-    }
-}
-
-impl Drop for Standby {
-    fn drop(&mut self) {
-        let mut command = server_program("pg_ctl");
-        let stop = command.arg("--silent").arg("--pgdata").arg(&self.directory);
-        let _ = stop.args(["--mode", "immediate", "stop"]).status();
-    }
-}
 
 /// Each of them, whatever is ready.
 const WRITES: [&str; 22] = [
@@ -94,16 +45,16 @@ const READS: [&str; 8] = [
 
 #[test]
 fn a_standby_refuses_what_writes_and_a_promotion_makes_a_queue_of_it() {
-    let database = Database::new();
-    let mut primary = database.connect();
+    let server = Server::alike();
+    let mut primary = server.queue("queue");
     primary.register();
     primary.one::<i64>("SELECT minion.register_worker(attached => true)", &[]);
     run(
         &mut primary,
         "SELECT minion.limit_task('limited', 1), minion.enqueue('task'), minion.enqueue('limited')",
     );
-    let standby = Standby::new();
-    let mut client = standby.connect(&database);
+    let standby = server.standby();
+    let mut client = standby.connect("queue");
     until("the jobs are there", || {
         client.one::<i64>("SELECT count(*) FROM minion.list_jobs()", &[]) == 2
     });
@@ -122,7 +73,7 @@ fn a_standby_refuses_what_writes_and_a_promotion_makes_a_queue_of_it() {
     for sql in READS {
         client.one::<i64>(sql, &[]);
     }
-    standby.control(&["promote"]);
+    standby.promote();
     until("it is promoted", || !client.one::<bool>("SELECT pg_is_in_recovery()", &[]));
     let claimed = client.all::<i64>("SELECT id FROM minion.dequeue(1, max_jobs => 2)", &[]);
     assert_eq!(claimed, [1, 2]);
