@@ -36,6 +36,8 @@ thread_local! {
 }
 
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
+    // What comes due from here on is not overdue.
+    let now = clock();
     match transaction_as_owner(c"minion: dispatches schedules", || dispatch(None)) {
         Ok(_) => {}
         Err(failure) if failure.is_of_others() => return Err(failure),
@@ -45,7 +47,7 @@ pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     // That was ourselves, and what others have changed is seen by the look that follows.
     database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
-    let next = || next_dispatch(clock());
+    let next = || next_dispatch(now);
     let (next, overdue) = transaction_as_owner(c"minion: looks for schedules", next)?;
     Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
 }
