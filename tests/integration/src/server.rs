@@ -27,6 +27,7 @@ impl Server {
             "fsync = off",
             "shared_buffers = '32MB'",
             "max_connections = 60",
+            "max_worker_processes = 20",
             "max_prepared_transactions = 10",
             "allow_in_place_tablespaces = on",
             "log_line_prefix = '%m [%p] %b %d '",
