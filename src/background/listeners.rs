@@ -63,7 +63,7 @@ pub fn hear_of_due(database: &Database) -> Result<Turn, Failure> {
 }
 
 /// How long a look for what is to be verified may take.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(5);
 const EACH: Duration = Duration::from_secs(1);
 
 /// Sees whether shared memory is right: jobs may have come without a word.

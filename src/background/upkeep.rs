@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_millis(100);
 
+/// Looks for what is blocked take such a part of the time at most.
+const PART: u32 = 20;
+
 /// At the earliest after a look for blocked jobs, and after somebody else's repair.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ thread_local! {
 }
 
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
+    // What comes due from here on is not overdue.
+    let now = clock();
     match transaction_as_owner(c"minion: dispatches schedules", || dispatch(None)) {
         Ok(_) => {}
         Err(failure) if failure.is_of_others() => return Err(failure),
@@ -42,7 +47,7 @@ pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     // That was ourselves, and what others have changed is seen by the look that follows.
     database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
-    let next = || next_dispatch(clock());
+    let next = || next_dispatch(now);
     let (next, overdue) = transaction_as_owner(c"minion: looks for schedules", next)?;
     Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
 }
@@ -111,7 +116,7 @@ pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     Ok(match did {
         None => Turn::at(clock().after(BUSY)),
         Some(did) if did.more => Turn::at(clock()),
-        Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * 4).max(SOON))),
+        Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * PART).max(SOON))),
     })
 }
 

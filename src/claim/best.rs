@@ -231,8 +231,9 @@ impl Claim<'_> {
         // For one who waits, also of those that are not wanted here: that there are none is worth knowing to others.
         let to = if self.again { Position::END } else { self.end() };
         let first = head.next(session, now, Position::FIRST, to)?;
+        // Also of one who does not wait, for somebody makes them watch their parents then.
         if first.is_none()
-            && self.again
+            && to == Position::END
             && let (Some(reading), Some(tracked)) = (due.reading, &self.eligible.tracked)
         {
             let next = due.lane.next_by_time(session, now)?;

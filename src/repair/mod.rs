@@ -90,7 +90,7 @@ fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {
 
 /// The same, but only jobs are put where they belong that were due before their parents were done.
 pub fn place_blocked(most: Duration) -> Result<Option<Did>, Error> {
-    do_alone(Some(most), parked::place_due)
+    do_alone(Some(most), parked::place_blocked)
 }
 
 /// Removes workers that were attached to a session that is gone, and fails, or retries, their jobs: of `all` workers, or

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use crate::server::time::Timestamp;
+use crate::shared::heads::Heads;
 use crate::shared::lane::Lane;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -148,10 +149,28 @@ fn place_unlocked(call: &Call, ids: Vec<i64>) -> Result<usize, Error> {
 /// Puts every job whose time has come where it belongs, whatever its lane: a worker that claims inside of
 /// transaction blocks alone never makes a child watch a parent, and would look at it again each time.
 pub fn place_due(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
+    // What nobody has called has a duty of its own for that.
+    if call.by_itself {
+        return Ok(());
+    }
+    place_of(call, budget, all_due(call.session, call.now)?, &NEXT_DUE)
+}
+
+/// Makes children watch a parent, in those lanes in which somebody has looked in vain at what is due.
+pub fn place_blocked(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
+    let lanes = Heads::here().map(|heads| heads.vain_lanes()).unwrap_or_default();
+    place_of(call, budget, lanes, &NEXT_BLOCKED)
+}
+
+fn place_of(
+    call: &Call,
+    budget: &Budget,
+    lanes: Vec<Lane>,
+    next_due: &Statement,
+) -> Result<(), Error> {
     let Call { session, now, .. } = *call;
-    let next_due = if call.by_itself { &NEXT_BLOCKED } else { &NEXT_DUE };
     let first = (Timestamp(i64::MIN), i64::MIN);
-    let mut lanes = all_due(session, now)?.into_iter();
+    let mut lanes = lanes.into_iter();
     let mut lane = lanes.next();
     let (mut cursor, mut from) = (Cursor::default(), first);
     // Of several lanes, if they have few each: each batch is a subtransaction.

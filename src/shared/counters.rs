@@ -8,10 +8,11 @@ use super::names::Table;
 use super::slot::Slot;
 use super::slots::Slots;
 use super::tally::{Counts, add};
-use crate::server::time::Timestamp;
+use crate::server::time::{Timestamp, clock};
 use crate::server::transaction::is_before;
 use pgrx::pg_sys;
 use std::cell::UnsafeCell;
+use std::time::Duration;
 
 pub static COUNTERS: Part<Counters> = Part::new();
 
@@ -83,6 +84,8 @@ pub struct Inner {
     /// When to try again.
     pub not_before: Timestamp,
     pub totals: Counts,
+    /// Until when there may be transactions that the snapshot saw and that have yet to come here.
+    filters_until: Timestamp,
     xmax: u32,
     running: usize,
     xip: [u32; MOST_RUNNING],
@@ -113,9 +116,12 @@ impl Counter {
 }
 
 impl Inner {
-    /// Whether the snapshot of the count saw a transaction that has committed.
+    /// Whether the snapshot of the count saw a transaction that has committed. Others see it a moment before it comes here:
+    /// so it may do that when all is counted already.
     fn saw(&self, xid: u32) -> bool {
-        is_before(xid, self.xmax) && !self.xip.iter().take(self.running).any(|other| *other == xid)
+        is_before(xid, self.xmax)
+            && !self.xip.iter().take(self.running).any(|other| *other == xid)
+            && clock() < self.filters_until
     }
 
     pub fn apply(&mut self, slot: Option<&Slot>, change: &Counts) {
@@ -132,6 +138,8 @@ impl Inner {
         xip.copy_from_slice(running);
         self.running = running.len();
         self.xmax = xmax;
+        // Longer than any moment, and not so long that transactions' numbers come round again.
+        self.filters_until = clock().after(Duration::from_secs(3_600));
         self.phase = Phase::Filtering;
         for at in 0..self.logged {
             let Logged { xid, slot, change } = self.log[at];
@@ -165,7 +173,7 @@ pub fn committed(
                 }
                 None => inner.phase = Phase::Unknown,
             },
-            Phase::Filtering if inner.saw(xid) => {}
+            Phase::Filtering | Phase::Known if inner.saw(xid) => {}
             Phase::Filtering | Phase::Known => {
                 inner.apply(slots.all().get(slot as usize), &change);
             }

@@ -251,6 +251,13 @@ impl Heads {
             .collect()
     }
 
+    /// Those of them in which somebody has seen that none of the jobs that are due can run.
+    pub fn vain_lanes(&self) -> Vec<Lane> {
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        let vain = self.lanes.all().filter(|(_, slot)| slot.state(|state| state.was_vain()));
+        vain.map(|(_, slot)| slot.lane()).collect()
+    }
+
     /// When the first parked job is due of the lanes in which none is.
     pub fn next_due(&self, now: Timestamp) -> Timestamp {
         let _held = self.lanes.slots.hold(Mode::Shared);

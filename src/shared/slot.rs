@@ -236,6 +236,11 @@ impl LaneState {
         }
     }
 
+    /// Whether somebody has seen that of the jobs that are due, none can run, and none has come since.
+    pub fn was_vain(&self) -> bool {
+        self.vain.due_version == self.due_version
+    }
+
     /// Whether somebody has just seen that of the jobs that are due, none can run.
     pub fn is_vain(&self, now: Timestamp, ended: u64) -> bool {
         let vain = &self.vain;

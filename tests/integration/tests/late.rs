@@ -6,7 +6,7 @@ use integration::{Ask, Database, bin, until, until_waiting};
 use postgres::Client;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -34,19 +34,23 @@ const DEQUEUE: &str = "SELECT id FROM minion.dequeue(1, wait => '1 minute')";
 
 /// psql, which waits for what `call` says, and its backend.
 fn psql(database: &Database, client: &mut Client, call: &str) -> (Child, i32) {
-    let application = format!("psql of {}", database.name);
+    // Another one each time: one that has been killed may be there still.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let application = format!("psql {}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let child = Command::new(bin().join("psql"))
         .env("PGAPPNAME", &application)
         .args(["--no-psqlrc", "--dbname", &database.name, "--command", call])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let find =
-        "SELECT min(pid) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'";
-    until("psql is there", || client.one::<Option<i32>>(find, &[&application]).is_some());
-    let backend: Option<i32> = client.one(find, &[&application]);
-    until_waiting(client, backend.unwrap());
-    (child, backend.unwrap())
+    let find = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND datname = $2";
+    let mut backends: Vec<i32> = Vec::new();
+    until("psql is there", || {
+        backends = client.all(find, &[&application, &database.name]);
+        !backends.is_empty()
+    });
+    until_waiting(client, backends[0]);
+    (child, backends[0])
 }
 
 fn is_there(client: &mut Client, backend: i32) -> bool {
