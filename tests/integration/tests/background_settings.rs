@@ -137,3 +137,23 @@ fn only_a_superuser_may_switch_the_background_off() {
     run(&mut client, "RESET SESSION AUTHORIZATION");
     until_served(&mut client);
 }
+
+#[test]
+fn a_launcher_that_was_not_there_when_settings_changed_goes_by_them() {
+    let Some(server) = Server::with_background(&[]) else { return };
+    let (mut watch, mut one) = (server.connect("postgres"), server.queue("one"));
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE backend_type = 'minion launcher'";
+    for round in 0..3 {
+        until_served(&mut one);
+        // It is back in a second.
+        run(&mut watch, end);
+        server.set(&["minion.background = off"]);
+        server.reload();
+        until_none(&mut watch, "one");
+        server.set(&["minion.background = on"]);
+        server.reload();
+        make_due(&mut one, &format!("round {round}"));
+        until_enqueued(&mut one, &format!("round {round}"));
+    }
+}
