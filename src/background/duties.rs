@@ -77,6 +77,8 @@ impl Duties {
     pub fn new(database: &Database) -> Self {
         let state = |number: usize| {
             let (until, pause) = database.pauses[number].get();
+            // Unless the clock was wrong.
+            let until = until.min(clock().after(LONGEST));
             State { turn: Turn::at(Timestamp::BEFORE_ALL).not_before(until), pause }
         };
         let states: [State; DUTIES.len()] = std::array::from_fn(state);
@@ -129,13 +131,21 @@ impl Duties {
         any
     }
 
+    /// Whether somebody waits for one.
+    pub fn any_asked(database: &Database) -> bool {
+        DUTIES.iter().any(|duty| database.is_asked(duty.tasks))
+    }
+
     fn timed(&mut self) -> impl Iterator<Item = (&Duty, &mut State)> {
         DUTIES.iter().zip(&mut self.states).filter(|(duty, _)| duty.timed)
     }
 
     /// When the first of those has its turn that are timed.
     fn due(&mut self) -> Timestamp {
-        self.timed().map(|(_, state)| state.turn.at).min().unwrap_or(Timestamp::INFINITY)
+        self.timed()
+            .map(|(_, state)| state.turn.at.max(state.turn.not_before))
+            .min()
+            .unwrap_or(Timestamp::INFINITY)
     }
 
     /// When one has its turn, by itself or because it is asked for. `starts`: only those that a process is started for.

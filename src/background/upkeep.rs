@@ -2,16 +2,19 @@
 //! Each transaction is short, so that whoever wants the tables gets his turn.
 
 use super::turn::Turn;
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::repair;
 use crate::repair::time_limit::next_end;
-use crate::schedule::dispatch::{dispatch, due_ids, next_dispatch};
+use crate::schedule::dispatch::{dispatch, next_dispatch};
 use crate::server::by_itself::transaction_as_owner;
 use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::check_constraints_at_once;
 use crate::settings;
 use crate::shared::database::{Database, task};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -38,12 +41,7 @@ thread_local! {
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     // What comes due from here on is not overdue.
     let now = clock();
-    match transaction_as_owner(c"minion: dispatches schedules", || dispatch(None)) {
-        Ok(_) => {}
-        Err(failure) if failure.is_of_others() => return Err(failure),
-        // Where it is a deferred trigger that refuses one of them, it refuses all.
-        Err(_) => dispatch_each()?,
-    }
+    carefully(c"minion: dispatches schedules", dispatch)?;
     // That was ourselves, and what others have changed is seen by the look that follows.
     database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
@@ -52,21 +50,23 @@ pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
 }
 
-fn dispatch_each() -> Result<(), Failure> {
-    for id in transaction_as_owner(c"minion: looks for schedules", due_ids)? {
-        let dispatch = || dispatch(Some(id));
-        if let Err(failure) = transaction_as_owner(c"minion: dispatches a schedule", dispatch) {
-            failure.pass_over(format!("schedule {id}"));
-        }
+/// Where a deferred trigger refuses one of many things, it refuses all of them. Then they are tried once more, and each is
+/// looked at by such triggers, too, before the next one.
+fn carefully<T>(what: &CStr, mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Failure> {
+    match transaction_as_owner(what, &mut work) {
+        Err(failure) if !failure.is_of_others() => transaction_as_owner(what, || {
+            check_constraints_at_once();
+            work()
+        }),
+        done => done,
     }
-    Ok(())
 }
 
 /// Workers whose session has ended that they were attached to are removed, and their jobs are others'.
 pub fn end_attached(database: &Database) -> Result<Turn, Failure> {
     let all = ENDS_ALL.replace(true);
     let end = || repair::remove_attached(all, LONG);
-    let Some(did) = transaction_as_owner(c"minion: ends attached workers", end)? else {
+    let Some(did) = carefully(c"minion: ends attached workers", end)? else {
         return Ok(Turn::at(clock().after(BUSY)));
     };
     ENDS_ALL.set(all && did.workers_skipped);
@@ -95,7 +95,7 @@ pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
         return Ok(Turn::at(first));
     }
     let end = || repair::end_attempts(LONG);
-    match transaction_as_owner(c"minion: ends attempts", end)? {
+    match carefully(c"minion: ends attempts", end)? {
         None => return Ok(Turn::at(clock().after(BUSY))),
         Some(did) if did.more => return Ok(Turn::at(clock())),
         Some(_) => {}
@@ -112,7 +112,7 @@ pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
 pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     let begin = Instant::now();
     let place = || repair::place_blocked(SHORT);
-    let did = transaction_as_owner(c"minion: places blocked jobs", place)?;
+    let did = carefully(c"minion: places blocked jobs", place)?;
     Ok(match did {
         None => Turn::at(clock().after(BUSY)),
         Some(did) if did.more => Turn::at(clock()),
@@ -124,7 +124,8 @@ pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
 pub fn repair(database: &Database) -> Result<Turn, Failure> {
     let (begin, now) = (Instant::now(), clock());
     if database.repaired.load(SeqCst) == 0 {
-        // Not at once: a dump may be being restored, jobs before workers.
+        // Not at once: a dump may be being restored, jobs before workers. What was begun with other tables is over.
+        IN_PASS.set(false);
         find_next(database, now, false)?;
         return Ok(Turn::never());
     }
@@ -133,7 +134,7 @@ pub fn repair(database: &Database) -> Result<Turn, Failure> {
         // For the next process, should this one end before it is through.
         database.repair_at.store(now.0, SeqCst);
     }
-    let did = transaction_as_owner(c"minion: repairs", || repair::do_some(SHORT))?;
+    let did = carefully(c"minion: repairs", || repair::do_some(SHORT))?;
     match did {
         // Somebody has called it.
         None => return Ok(Turn::never().not_before(clock().after(SOON))),
@@ -161,8 +162,11 @@ fn find_next(database: &Database, now: Timestamp, has_repaired: bool) -> Result<
 
 /// When repair has its turn.
 pub fn time_of_repair(database: &Database) -> Timestamp {
-    let Some(interval) = settings::repair_interval() else { return Timestamp::INFINITY };
     let repaired = database.repaired.load(SeqCst);
+    if database.must_repair() {
+        return Timestamp::BEFORE_ALL;
+    }
+    let Some(interval) = settings::repair_interval() else { return Timestamp::INFINITY };
     if repaired == 0 || IN_PASS.get() {
         return Timestamp::BEFORE_ALL;
     }
