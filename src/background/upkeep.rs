@@ -28,9 +28,6 @@ const PART: u32 = 20;
 /// At the earliest after a look for blocked jobs, and after somebody else's repair.
 const SOON: Duration = Duration::from_secs(1);
 
-/// When to try again what somebody else is at.
-const BUSY: Duration = Duration::from_millis(50);
-
 thread_local! {
     /// Whether all attached workers are to be looked at, as at first and after a failure, or those that are known to be gone.
     static ENDS_ALL: Cell<bool> = const { Cell::new(true) };
@@ -67,15 +64,19 @@ pub fn end_attached(database: &Database) -> Result<Turn, Failure> {
     let all = ENDS_ALL.replace(true);
     let end = || repair::remove_attached(all, LONG);
     let Some(did) = carefully(c"minion: ends attached workers", end)? else {
-        return Ok(Turn::at(clock().after(BUSY)));
+        return Ok(Turn::busy());
     };
-    ENDS_ALL.set(all && did.workers_skipped);
+    ENDS_ALL.set(did.workers_skipped);
+    // Somebody may have had one of their jobs locked.
+    if did.workers_removed > 0 {
+        database.touch(clock());
+    }
     if did.more {
         // Their other jobs are no different from those of workers that were not attached.
         database.is_to_repair();
     }
     Ok(match did.workers_skipped {
-        true => Turn::at(clock().after(BUSY)),
+        true => Turn::busy(),
         // What has ended is kept in mind until its row is seen to have gone.
         false if did.workers_removed > 0 => Turn::at(clock()),
         false => Turn::never(),
@@ -96,7 +97,7 @@ pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
     }
     let end = || repair::end_attempts(LONG);
     match carefully(c"minion: ends attempts", end)? {
-        None => return Ok(Turn::at(clock().after(BUSY))),
+        None => return Ok(Turn::busy()),
         Some(did) if did.more => return Ok(Turn::at(clock())),
         Some(_) => {}
     }
@@ -114,7 +115,7 @@ pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     let place = || repair::place_blocked(SHORT);
     let did = carefully(c"minion: places blocked jobs", place)?;
     Ok(match did {
-        None => Turn::at(clock().after(BUSY)),
+        None => Turn::busy(),
         Some(did) if did.more => Turn::at(clock()),
         Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * PART).max(SOON))),
     })
