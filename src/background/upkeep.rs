@@ -28,11 +28,38 @@ const PART: u32 = 20;
 /// At the earliest after a look for blocked jobs, and after somebody else's repair.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How far a repair has got that was begun: it goes through its steps one after the other, in a transaction for each
+/// batch, and once more through all of them if some had to be left, for none is to wait for the others' backlog.
+#[derive(Clone, Copy, Default)]
+struct Pass {
+    step: usize,
+    batches: usize,
+    is_left: bool,
+}
+
+/// As many batches of a step before the next one has its turn.
+const BATCHES: usize = 50;
+
+impl Pass {
+    /// After a batch; None if it is through.
+    fn next(mut self, more: bool) -> Option<Self> {
+        self.batches += 1;
+        if more && self.batches < BATCHES {
+            return Some(self);
+        }
+        (self.step, self.batches) = (self.step + 1, 0);
+        self.is_left |= more;
+        match self.step < repair::STEP_COUNT {
+            true => Some(self),
+            false => self.is_left.then(Self::default),
+        }
+    }
+}
+
 thread_local! {
     /// Whether all attached workers are to be looked at, as at first and after a failure, or those that are known to be gone.
     static ENDS_ALL: Cell<bool> = const { Cell::new(true) };
-    /// Whether there is more of the repair that was begun.
-    static IN_PASS: Cell<bool> = const { Cell::new(false) };
+    static PASS: Cell<Option<Pass>> = const { Cell::new(None) };
 }
 
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
@@ -126,26 +153,34 @@ pub fn repair(database: &Database) -> Result<Turn, Failure> {
     let (begin, now) = (Instant::now(), clock());
     if database.repaired.load(SeqCst) == 0 {
         // Not at once: a dump may be being restored, jobs before workers. What was begun with other tables is over.
-        IN_PASS.set(false);
+        PASS.set(None);
         find_next(database, now, false)?;
         return Ok(Turn::never());
     }
-    if !IN_PASS.replace(true) {
+    let pass = PASS.get().unwrap_or_else(|| {
         database.touched.store(0, SeqCst);
         // For the next process, should this one end before it is through.
         database.repair_at.store(now.0, SeqCst);
-    }
-    let did = carefully(c"minion: repairs", || repair::do_some(SHORT))?;
-    match did {
+        Pass::default()
+    });
+    PASS.set(Some(pass));
+    let step = || repair::do_step(pass.step, SHORT);
+    let more = match carefully(c"minion: repairs", step) {
+        Ok(Some(did)) => did.more,
         // Somebody has called it.
-        None => return Ok(Turn::never().not_before(clock().after(SOON))),
-        // Half of the time is everybody else's.
-        Some(did) if did.more => {
-            return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
+        Ok(None) => return Ok(Turn::never().not_before(clock().after(SOON))),
+        Err(failure) if failure.is_of_others() => return Err(failure),
+        Err(failure) => {
+            // The other steps have their turn all the same.
+            PASS.set(pass.next(false));
+            return Err(failure);
         }
-        Some(_) => {}
+    };
+    PASS.set(pass.next(more));
+    if PASS.get().is_some() {
+        // Half of the time is everybody else's.
+        return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
     }
-    IN_PASS.set(false);
     find_next(database, now, true)?;
     // Schedules that were written without their trigger.
     database.ask(task::SCHEDULES);
@@ -168,7 +203,7 @@ pub fn time_of_repair(database: &Database) -> Timestamp {
         return Timestamp::BEFORE_ALL;
     }
     let Some(interval) = settings::repair_interval() else { return Timestamp::INFINITY };
-    if repaired == 0 || IN_PASS.get() {
+    if repaired == 0 || PASS.get().is_some() {
         return Timestamp::BEFORE_ALL;
     }
     // Unless the clock was wrong.
