@@ -6,6 +6,7 @@ pub mod background;
 pub mod cost;
 pub mod heads;
 pub mod limits;
+pub mod listener;
 pub mod load;
 pub mod readme;
 pub mod server;

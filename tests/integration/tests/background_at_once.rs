@@ -109,6 +109,10 @@ fn whatever_is_there_in_the_end_has_a_worker_and_nothing_else_has() {
         WHERE database IS NOT NULL AND database <> ALL ($1)";
     until("no others are shown", || client.one::<i64>(known, &[&names]) == 0);
     until("all is quiet in the end", || workers(&mut client) == 0);
-    assert_eq!(server.complaints(), [""; 0]);
+    // A database may go while its worker connects.
+    let mut complaints = server.complaints();
+    complaints
+        .retain(|line| !(line.contains("FATAL:  database ") && line.contains(" does not exist")));
+    assert_eq!(complaints, [""; 0]);
     assert_eq!(server.logged("PANIC:"), 0);
 }

@@ -2,89 +2,12 @@
 
 use integration::background::{make_due, until_enqueued, until_served, until_worker, worker};
 use integration::heads::run;
+use integration::listener::Listener;
 use integration::server::Server;
 use integration::{Ask, until};
 use postgres::Client;
-use postgres::fallible_iterator::FallibleIterator;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering::SeqCst};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
-
-/// A client that looks for jobs when it hears of some, and never else.
-struct Listener {
-    heard: Arc<Heard>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Heard {
-    /// The last job that was there.
-    seen: AtomicI64,
-    notifications: AtomicUsize,
-    /// Of the process that notified last.
-    by: AtomicI32,
-    stop: AtomicBool,
-}
-
-impl Listener {
-    fn new(server: &Server, database: &str) -> Self {
-        let mut client = server.connect(database);
-        run(&mut client, r#"LISTEN "minion.job""#);
-        let heard = Arc::<Heard>::default();
-        let keeps = Arc::clone(&heard);
-        let thread = thread::spawn(move || {
-            while !keeps.stop.load(SeqCst) {
-                hear(&mut client, &keeps);
-            }
-        });
-        Self { heard, thread: Some(thread) }
-    }
-
-    fn notifications(&self) -> usize {
-        self.heard.notifications.load(SeqCst)
-    }
-
-    /// Waits until it has heard of a job that is there.
-    fn until_seen(&self, id: i64) {
-        until(&format!("job {id} is heard of"), || {
-            let hears = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-            assert!(hears, "the listener has failed");
-            self.heard.seen.load(SeqCst) >= id
-        });
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.heard.stop.store(true, SeqCst);
-        let joined = self.thread.take().map(JoinHandle::join);
-        if !thread::panicking() {
-            joined.expect("it is joined once").unwrap();
-        }
-    }
-}
-
-fn hear(client: &mut Client, heard: &Heard) {
-    let (mut notifications, mut by) = (0, 0);
-    {
-        let mut coming = client.notifications();
-        let mut take = |one: postgres::Notification| {
-            assert_eq!(one.channel(), "minion.job");
-            (notifications, by) = (notifications + 1, one.process_id());
-        };
-        coming.timeout_iter(Duration::from_millis(50)).next().unwrap().map(&mut take);
-        while let Some(one) = coming.iter().next().unwrap() {
-            take(one);
-        }
-    }
-    if notifications > 0 {
-        heard.by.store(by, SeqCst);
-        heard.notifications.fetch_add(notifications, SeqCst);
-        let last = "SELECT coalesce(max(id), 0) FROM minion.jobs WHERE delayed <= now()";
-        heard.seen.store(client.one(last, &[]), SeqCst);
-    }
-}
 
 fn enqueue(client: &mut Client) -> i64 {
     client.one("SELECT minion.enqueue('task')", &[])
@@ -114,7 +37,7 @@ fn a_listener_hears_after_each_burst() {
     }
     // Nobody else notifies while it lives.
     if worker(&mut one, "one") == Some(pid) {
-        assert_eq!(listener.heard.by.load(SeqCst), pid);
+        assert_eq!(listener.by(), pid);
     }
 }
 
@@ -244,9 +167,91 @@ fn a_listener_hears_when_the_worker_had_to_wait_for_somebody_else_s_notification
     // Meanwhile all else goes on.
     make_due(&mut one, "meanwhile");
     until_enqueued(&mut one, "meanwhile");
-    assert!(listener.heard.seen.load(SeqCst) < id);
+    assert!(listener.seen() < id);
     server.set(&["synchronous_standby_names = ''"]);
     server.reload();
     listener.until_seen(id);
     holder.join().unwrap();
+}
+
+#[test]
+fn a_listener_hears_though_workers_take_turns() {
+    let settings = ["max_worker_processes = 2", "max_logical_replication_workers = 0"];
+    let Some(server) = Server::with_background(&settings) else { return };
+    // Each leaves as soon as it has nothing to do.
+    thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let server = &server;
+            scope.spawn(move || {
+                let mut client = server.queue(name);
+                let listener = Listener::new(server, name);
+                for _ in 0..25 {
+                    thread::sleep(Duration::from_millis(fastrand::u64(0..1_500)));
+                    let last = (0..fastrand::u8(1..10)).map(|_| enqueue(&mut client)).max();
+                    listener.until_seen(last.expect("a job"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_listener_hears_whatever_is_done_to_the_background_meanwhile() {
+    let Some(server) = Server::with_background(&[]) else { return };
+    let (mut one, mut other) = (server.queue("one"), server.connect("postgres"));
+    let listener = Listener::new(&server, "one");
+    run(&mut other, "SET statement_timeout = '50ms'");
+    for _ in 0..80 {
+        let burst = thread::spawn(move || {
+            let last = (0..fastrand::u8(1..30)).map(|_| enqueue(&mut one)).max();
+            (one, last.expect("a job"))
+        });
+        thread::sleep(Duration::from_micros(fastrand::u64(0..8_000)));
+        match fastrand::u8(0..7) {
+            0 => run(&mut other, "ALTER DATABASE one SET minion.background = off"),
+            1 => run(&mut other, "ALTER DATABASE one RESET minion.background"),
+            2 => server.set(&["minion.background = off"]),
+            3 => server.set(&["minion.background = on"]),
+            // It fails, for somebody is there.
+            4 => drop(other.batch_execute("ALTER DATABASE one RENAME TO another").unwrap_err()),
+            5 => run(
+                &mut other,
+                "BEGIN; ALTER DATABASE one SET minion.notify_interval = '1ms'; ROLLBACK",
+            ),
+            _ => run(
+                &mut other,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'minion launcher'",
+            ),
+        }
+        run(&mut other, "SELECT pg_reload_conf()");
+        let (client, last) = burst.join().unwrap();
+        one = client;
+        listener.until_seen(last);
+    }
+}
+
+#[test]
+fn a_listener_hears_while_somebody_has_another_table_locked() {
+    let Some(server) = Server::with_background(&["minion.repair_interval = '1s'"]) else { return };
+    let mut one = server.queue("one");
+    let listener = Listener::new(&server, "one");
+    let mut holder = server.connect("one");
+    make_due(&mut one, "waits");
+    for table in ["schedules", "workers", "locks", "limit_rules"] {
+        until_served(&mut one);
+        run(&mut holder, &format!("BEGIN; LOCK TABLE minion.{table}"));
+        if table == "schedules" {
+            thread::sleep(Duration::from_secs(2)); // so that the worker may run into it
+        }
+        run(
+            &mut one,
+            "INSERT INTO minion.jobs (task, state, finished) VALUES ('old', 'finished', '2000-01-01')",
+        );
+        for delay in [0, 0, 300] {
+            let sql = "SELECT minion.enqueue('task', delay => $1 * interval '1 millisecond')";
+            let id: i64 = one.one(sql, &[&f64::from(delay)]);
+            listener.until_seen(id);
+        }
+        run(&mut holder, "ROLLBACK");
+    }
 }
