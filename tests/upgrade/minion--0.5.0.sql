@@ -468,7 +468,7 @@ AS 'MODULE_PATHNAME', 'remove_job_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/repair/mod.rs:147
+-- src/repair/mod.rs:150
 -- minion::repair::repair
 CREATE  FUNCTION "repair"() RETURNS TABLE (
 	"workers_removed" bigint,  /* i64 */
@@ -831,6 +831,22 @@ SELECT pg_catalog.pg_extension_config_dump('minion.start_slots', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/sql.rs:17
+-- requires:
+--   tables
+
+-- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
+-- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
+-- the call.
+CREATE FUNCTION minion.is_unresolved(
+    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = 'active'
+    OR (state = 'failed' AND NOT lax)
+    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/sql.rs:33
 -- requires:
 --   tables
@@ -1139,19 +1155,21 @@ FROM minion.list_background_workers() AS worker;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/sql.rs:17
+-- src/job/bulk.rs:199
+-- minion::job::bulk::remove_jobs
 -- requires:
 --   tables
+CREATE  FUNCTION "remove_jobs"(
+	"before" bigint DEFAULT NULL, /* Option < i64 > */
+	"ids" bigint[] DEFAULT NULL, /* Option < BigintArray > */
+	"notes" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
+	"states" minion.job_state[] DEFAULT NULL, /* Option < StateArray > */
+	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
+) RETURNS bigint /* Result < i64, ErrorReport > */
 
--- The rule of what a parent is to its children, said once. The body is parsed here and now, so that no
--- caller's search_path has a say in what it means, and small enough that the planner puts it in place of
--- the call.
-CREATE FUNCTION minion.is_unresolved(
-    state minion.job_state, expires timestamptz, lax boolean, at timestamptz
-) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN state = 'active'
-    OR (state = 'failed' AND NOT lax)
-    OR (state = 'inactive' AND (expires IS NULL OR expires > at));
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1170,24 +1188,6 @@ CREATE  FUNCTION "retry_jobs"(
 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/job/bulk.rs:199
--- minion::job::bulk::remove_jobs
--- requires:
---   tables
-CREATE  FUNCTION "remove_jobs"(
-	"before" bigint DEFAULT NULL, /* Option < i64 > */
-	"ids" bigint[] DEFAULT NULL, /* Option < BigintArray > */
-	"notes" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"queues" TEXT[] DEFAULT NULL, /* Option < TextArray > */
-	"states" minion.job_state[] DEFAULT NULL, /* Option < StateArray > */
-	"tasks" TEXT[] DEFAULT NULL /* Option < TextArray > */
-) RETURNS bigint /* Result < i64, ErrorReport > */
-
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'remove_jobs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
