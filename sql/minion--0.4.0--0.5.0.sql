@@ -361,14 +361,18 @@ BEGIN
             WHERE own.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND own.objoid = proc.oid) AS initial
         FROM pg_catalog.pg_proc AS proc
         WHERE proc.pronamespace = 'minion'::pg_catalog.regnamespace AND proc.proname = ANY (
-            '{former_enqueue,former_retry_job,former_schedule,former_list_jobs,former_list_schedules,former_wait_for_job,
+            -- Whoever may write to jobs calls is_object(), and time_limit_ends() from now on.
+            '{is_object,former_enqueue,former_retry_job,former_schedule,former_list_jobs,former_list_schedules,former_wait_for_job,
                 former_register_worker,former_list_workers}')
     LOOP
         SELECT proc.oid
         INTO STRICT function
         FROM pg_catalog.pg_proc AS proc
         WHERE proc.pronamespace = 'minion'::pg_catalog.regnamespace
-          AND 'former_' || proc.proname = former.proname;
+          AND proc.proname = CASE former.proname
+            WHEN 'is_object' THEN 'time_limit_ends'
+            ELSE pg_catalog.substr(former.proname, 8)
+          END;
         EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO %I', function, former.owner);
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
         FOR granted IN
@@ -392,7 +396,9 @@ BEGIN
           AND depend.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND depend.objid = function
           AND NOT EXISTS (
             SELECT FROM pg_catalog.aclexplode(former.initial) AS acl WHERE acl.grantee = depend.refobjid);
-        EXECUTE pg_catalog.format('DROP FUNCTION %s', former.oid::pg_catalog.regprocedure);
+        IF former.proname <> 'is_object' THEN
+            EXECUTE pg_catalog.format('DROP FUNCTION %s', former.oid::pg_catalog.regprocedure);
+        END IF;
     END LOOP;
 END
 $$;

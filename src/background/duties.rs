@@ -1,7 +1,7 @@
 //! What a worker does, one thing after the other: when something is to be done, when it may be, and what becomes of it if
 //! it fails.
 
-use super::turn::Turn;
+use super::turn::{OTHERS, Turn, UNDONE};
 use super::{listeners, upkeep};
 use crate::error::Error;
 use crate::failure::Failure;
@@ -50,11 +50,6 @@ const DUTIES: [Duty; 8] = [
 
 const _: () = assert!(DUTIES.len() <= database::DUTIES);
 
-/// How long one is left alone that has failed, and at last; and one that others were in the way of.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
-const OTHERS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-
 impl Duty {
     /// When it has its turn though nobody asks.
     fn at(&self, state: &State, database: &Database) -> Timestamp {
@@ -77,10 +72,12 @@ impl Duties {
     pub fn new(database: &Database) -> Self {
         let state = |number: usize| {
             let (until, pause) = database.pauses[number].get();
+            // Unless the clock was wrong.
+            let until = until.min(clock().after(UNDONE.1));
             State { turn: Turn::at(Timestamp::BEFORE_ALL).not_before(until), pause }
         };
         let states: [State; DUTIES.len()] = std::array::from_fn(state);
-        if states.iter().all(|state| state.pause < SHORTEST) {
+        if states.iter().all(|state| state.pause < UNDONE.0) {
             database.report.with(|report| report.failures = 0);
         }
         Self { states, before: clock() }
@@ -129,13 +126,21 @@ impl Duties {
         any
     }
 
+    /// Whether somebody waits for one.
+    pub fn any_asked(database: &Database) -> bool {
+        DUTIES.iter().any(|duty| database.is_asked(duty.tasks))
+    }
+
     fn timed(&mut self) -> impl Iterator<Item = (&Duty, &mut State)> {
         DUTIES.iter().zip(&mut self.states).filter(|(duty, _)| duty.timed)
     }
 
     /// When the first of those has its turn that are timed.
     fn due(&mut self) -> Timestamp {
-        self.timed().map(|(_, state)| state.turn.at).min().unwrap_or(Timestamp::INFINITY)
+        self.timed()
+            .map(|(_, state)| state.turn.at.max(state.turn.not_before))
+            .min()
+            .unwrap_or(Timestamp::INFINITY)
     }
 
     /// When one has its turn, by itself or because it is asked for. `starts`: only those that a process is started for.
@@ -157,23 +162,24 @@ fn run(database: &Database, duty: &Duty, state: &mut State) {
             // Also what an earlier try has begun with.
             database.done(duty.tasks);
             state.turn = turn;
-            if turn.is_done {
-                if state.pause >= SHORTEST {
-                    database.report.with(|report| report.failures = 0);
+            match turn.pauses {
+                None => {
+                    if state.pause >= UNDONE.0 {
+                        database.report.with(|report| report.failures = 0);
+                    }
+                    state.pause = Duration::ZERO;
                 }
-                state.pause = Duration::ZERO;
-            } else {
                 // What else there is to do, or is asked for, has its turn as if nothing were in the way.
-                state.turn.at = turn.at.min(state.pause_for(SHORTEST, LONGEST));
+                Some(pauses) => state.turn.at = turn.at.min(state.pause_for(pauses)),
             }
         }
         Err(failure) => {
             database.owe(duty.tasks);
             let again = if failure.is_of_others() || has_gone(database) {
-                state.pause_for(OTHERS.0, OTHERS.1)
+                state.pause_for(OTHERS)
             } else {
                 tell(database, duty, &failure);
-                state.pause_for(SHORTEST, LONGEST)
+                state.pause_for(UNDONE)
             };
             state.turn = Turn::at(again).not_before(again);
         }
@@ -182,7 +188,7 @@ fn run(database: &Database, duty: &Duty, state: &mut State) {
 
 impl State {
     /// Makes the pause longer, and says when it is over.
-    fn pause_for(&mut self, shortest: Duration, longest: Duration) -> Timestamp {
+    fn pause_for(&mut self, (shortest, longest): (Duration, Duration)) -> Timestamp {
         self.pause = (self.pause * 2).clamp(shortest, longest);
         clock().after(self.pause)
     }

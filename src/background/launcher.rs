@@ -66,11 +66,13 @@ pub fn main() {
             bgworker::leave(1);
         }
         if bgworker::see_to_interrupts() {
-            // A database may want a worker that did not.
-            databases
-                .all()
-                .filter(|one| one.known() == Known::SwitchedOff)
-                .for_each(Database::doubt);
+            // Workers read them themselves.
+            let now = clock();
+            let read = |one: &&Database| {
+                let is_known = matches!(one.known(), Known::HasExtension | Known::SwitchedOff);
+                is_known && !one.worker.is_there()
+            };
+            databases.all().filter(read).for_each(|one| one.doubt(now));
         }
         let next = launcher.turn();
         bgworker::sleep(next.map(|next| next.saturating_duration_since(Instant::now())));
@@ -96,7 +98,9 @@ impl Starting {
             self.know(&all, looks);
             waiting = self.databases.all().filter(may_start).collect();
         }
+        // The clock may be set, and the machine sleep, meanwhile.
         let timed = self.databases.all().filter_map(time_of).min();
+        let timed = timed.map(|at| at.min(Instant::now() + LONGEST));
         [self.start(waiting), timed].into_iter().flatten().min()
     }
 
@@ -231,7 +235,6 @@ impl Starting {
 /// Whether a worker is to be started in a database now, or as soon as that may be.
 fn wants(database: &Database) -> bool {
     if database.worker.is_there() {
-        database.wanted.store(false, SeqCst);
         return false;
     }
     if database.known() == Known::HasNot && database.is_asked(task::LOOK) {
@@ -239,7 +242,7 @@ fn wants(database: &Database) -> bool {
     }
     let is_time = database.until() <= clock().after(AHEAD);
     // What a worker has been left before it was switched off is still done.
-    let owes = database.is_asked(task::NOTIFY);
+    let owes = database.owes(task::NOTIFY);
     let is_on = settings::background() || owes;
     let may_have = match database.known() {
         Known::Nothing | Known::HasExtension => true,

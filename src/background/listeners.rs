@@ -12,6 +12,7 @@ use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
 use crate::settings;
 use crate::shared::database::{Database, task};
+use crate::shared::databases::{DATABASES, Databases};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,10 @@ pub fn tell(_: &Database) -> Result<Turn, Failure> {
 pub fn hear_of_due(database: &Database) -> Result<Turn, Failure> {
     let now = clock();
     let told = match database.told_until.load(SeqCst) {
-        0 => now,
-        told => Timestamp(told),
+        // Nobody has looked since the server was started.
+        0 => DATABASES.get().map_or(now, Databases::began),
+        // Unless the clock was wrong.
+        told => Timestamp(told).min(now),
     };
     if !database.has_lanes.load(SeqCst) {
         transaction_as_owner(c"minion: looks for delayed jobs", || {

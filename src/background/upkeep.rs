@@ -2,16 +2,19 @@
 //! Each transaction is short, so that whoever wants the tables gets his turn.
 
 use super::turn::Turn;
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::repair;
 use crate::repair::time_limit::next_end;
-use crate::schedule::dispatch::{dispatch, due_ids, next_dispatch};
+use crate::schedule::dispatch::{dispatch, next_dispatch};
 use crate::server::by_itself::transaction_as_owner;
 use crate::server::session::Session;
 use crate::server::time::{Timestamp, clock};
+use crate::server::transaction::check_constraints_at_once;
 use crate::settings;
 use crate::shared::database::{Database, task};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -25,25 +28,44 @@ const PART: u32 = 20;
 /// At the earliest after a look for blocked jobs, and after somebody else's repair.
 const SOON: Duration = Duration::from_secs(1);
 
-/// When to try again what somebody else is at.
-const BUSY: Duration = Duration::from_millis(50);
+/// How far a repair has got that was begun: it goes through its steps one after the other, in a transaction for each
+/// batch, and once more through all of them if some had to be left, for none is to wait for the others' backlog.
+#[derive(Clone, Copy, Default)]
+struct Pass {
+    step: usize,
+    batches: usize,
+    is_left: bool,
+}
+
+/// As many batches of a step before the next one has its turn.
+const BATCHES: usize = 50;
+
+impl Pass {
+    /// After a batch; None if it is through.
+    fn next(mut self, more: bool) -> Option<Self> {
+        self.batches += 1;
+        if more && self.batches < BATCHES {
+            return Some(self);
+        }
+        (self.step, self.batches) = (self.step + 1, 0);
+        self.is_left |= more;
+        match self.step < repair::STEP_COUNT {
+            true => Some(self),
+            false => self.is_left.then(Self::default),
+        }
+    }
+}
 
 thread_local! {
     /// Whether all attached workers are to be looked at, as at first and after a failure, or those that are known to be gone.
     static ENDS_ALL: Cell<bool> = const { Cell::new(true) };
-    /// Whether there is more of the repair that was begun.
-    static IN_PASS: Cell<bool> = const { Cell::new(false) };
+    static PASS: Cell<Option<Pass>> = const { Cell::new(None) };
 }
 
 pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     // What comes due from here on is not overdue.
     let now = clock();
-    match transaction_as_owner(c"minion: dispatches schedules", || dispatch(None)) {
-        Ok(_) => {}
-        Err(failure) if failure.is_of_others() => return Err(failure),
-        // Where it is a deferred trigger that refuses one of them, it refuses all.
-        Err(_) => dispatch_each()?,
-    }
+    carefully(c"minion: dispatches schedules", dispatch)?;
     // That was ourselves, and what others have changed is seen by the look that follows.
     database.begin(task::SCHEDULES);
     // Of what is committed: another dispatcher may have been at it.
@@ -52,30 +74,36 @@ pub fn dispatch_schedules(database: &Database) -> Result<Turn, Failure> {
     Ok(if overdue { Turn::at(next).undone() } else { Turn::at(next) })
 }
 
-fn dispatch_each() -> Result<(), Failure> {
-    for id in transaction_as_owner(c"minion: looks for schedules", due_ids)? {
-        let dispatch = || dispatch(Some(id));
-        if let Err(failure) = transaction_as_owner(c"minion: dispatches a schedule", dispatch) {
-            failure.pass_over(format!("schedule {id}"));
-        }
+/// Where a deferred trigger refuses one of many things, it refuses all of them. Then they are tried once more, and each is
+/// looked at by such triggers, too, before the next one.
+fn carefully<T>(what: &CStr, mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Failure> {
+    match transaction_as_owner(what, &mut work) {
+        Err(failure) if !failure.is_of_others() => transaction_as_owner(what, || {
+            check_constraints_at_once();
+            work()
+        }),
+        done => done,
     }
-    Ok(())
 }
 
 /// Workers whose session has ended that they were attached to are removed, and their jobs are others'.
 pub fn end_attached(database: &Database) -> Result<Turn, Failure> {
     let all = ENDS_ALL.replace(true);
     let end = || repair::remove_attached(all, LONG);
-    let Some(did) = transaction_as_owner(c"minion: ends attached workers", end)? else {
-        return Ok(Turn::at(clock().after(BUSY)));
+    let Some(did) = carefully(c"minion: ends attached workers", end)? else {
+        return Ok(Turn::busy());
     };
-    ENDS_ALL.set(all && did.workers_skipped);
+    ENDS_ALL.set(did.workers_skipped);
+    // Somebody may have had one of their jobs locked.
+    if did.workers_removed > 0 {
+        database.touch(clock());
+    }
     if did.more {
         // Their other jobs are no different from those of workers that were not attached.
         database.is_to_repair();
     }
     Ok(match did.workers_skipped {
-        true => Turn::at(clock().after(BUSY)),
+        true => Turn::busy(),
         // What has ended is kept in mind until its row is seen to have gone.
         false if did.workers_removed > 0 => Turn::at(clock()),
         false => Turn::never(),
@@ -95,8 +123,8 @@ pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
         return Ok(Turn::at(first));
     }
     let end = || repair::end_attempts(LONG);
-    match transaction_as_owner(c"minion: ends attempts", end)? {
-        None => return Ok(Turn::at(clock().after(BUSY))),
+    match carefully(c"minion: ends attempts", end)? {
+        None => return Ok(Turn::busy()),
         Some(did) if did.more => return Ok(Turn::at(clock())),
         Some(_) => {}
     }
@@ -112,9 +140,9 @@ pub fn end_attempts(_: &Database) -> Result<Turn, Failure> {
 pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
     let begin = Instant::now();
     let place = || repair::place_blocked(SHORT);
-    let did = transaction_as_owner(c"minion: places blocked jobs", place)?;
+    let did = carefully(c"minion: places blocked jobs", place)?;
     Ok(match did {
-        None => Turn::at(clock().after(BUSY)),
+        None => Turn::busy(),
         Some(did) if did.more => Turn::at(clock()),
         Some(_) => Turn::never().not_before(clock().after((begin.elapsed() * PART).max(SOON))),
     })
@@ -124,26 +152,35 @@ pub fn place_blocked(_: &Database) -> Result<Turn, Failure> {
 pub fn repair(database: &Database) -> Result<Turn, Failure> {
     let (begin, now) = (Instant::now(), clock());
     if database.repaired.load(SeqCst) == 0 {
-        // Not at once: a dump may be being restored, jobs before workers.
+        // Not at once: a dump may be being restored, jobs before workers. What was begun with other tables is over.
+        PASS.set(None);
         find_next(database, now, false)?;
         return Ok(Turn::never());
     }
-    if !IN_PASS.replace(true) {
+    let pass = PASS.get().unwrap_or_else(|| {
         database.touched.store(0, SeqCst);
         // For the next process, should this one end before it is through.
         database.repair_at.store(now.0, SeqCst);
-    }
-    let did = transaction_as_owner(c"minion: repairs", || repair::do_some(SHORT))?;
-    match did {
+        Pass::default()
+    });
+    PASS.set(Some(pass));
+    let step = || repair::do_step(pass.step, SHORT);
+    let more = match carefully(c"minion: repairs", step) {
+        Ok(Some(did)) => did.more,
         // Somebody has called it.
-        None => return Ok(Turn::never().not_before(clock().after(SOON))),
-        // Half of the time is everybody else's.
-        Some(did) if did.more => {
-            return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
+        Ok(None) => return Ok(Turn::never().not_before(clock().after(SOON))),
+        Err(failure) if failure.is_of_others() => return Err(failure),
+        Err(failure) => {
+            // The other steps have their turn all the same.
+            PASS.set(pass.next(false));
+            return Err(failure);
         }
-        Some(_) => {}
+    };
+    PASS.set(pass.next(more));
+    if PASS.get().is_some() {
+        // Half of the time is everybody else's.
+        return Ok(Turn::never().not_before(clock().after(begin.elapsed())));
     }
-    IN_PASS.set(false);
     find_next(database, now, true)?;
     // Schedules that were written without their trigger.
     database.ask(task::SCHEDULES);
@@ -161,9 +198,12 @@ fn find_next(database: &Database, now: Timestamp, has_repaired: bool) -> Result<
 
 /// When repair has its turn.
 pub fn time_of_repair(database: &Database) -> Timestamp {
-    let Some(interval) = settings::repair_interval() else { return Timestamp::INFINITY };
     let repaired = database.repaired.load(SeqCst);
-    if repaired == 0 || IN_PASS.get() {
+    if database.must_repair() {
+        return Timestamp::BEFORE_ALL;
+    }
+    let Some(interval) = settings::repair_interval() else { return Timestamp::INFINITY };
+    if repaired == 0 || PASS.get().is_some() {
         return Timestamp::BEFORE_ALL;
     }
     // Unless the clock was wrong.

@@ -28,10 +28,14 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub fn main(oid: u32) {
     bgworker::begin(at_exit);
     bgworker::hear_errors(at_error);
-    // The database may be about to be dropped.
-    if let Some(left) = DATABASES.get().and_then(|all| all.find(oid)).filter(|one| one.is_left()) {
-        left.orderly.store(true, SeqCst);
-        bgworker::leave(0);
+    if let Some(database) = DATABASES.get().and_then(|all| all.find(oid)) {
+        // It may be about to be dropped.
+        if database.is_left() {
+            database.orderly.store(true, SeqCst);
+            bgworker::leave(0);
+        }
+        // Settings are read when it is connected to: those that are changed from here on are read by another process.
+        database.done(database.begin(task::RESTART));
     }
     bgworker::connect(Some(oid));
     bgworker::settle();
@@ -46,6 +50,7 @@ pub fn main(oid: u32) {
 fn live(database: &'static Database) {
     if !database.worker.begin() {
         // Another one is there, which a launcher has started that is no more.
+        database.orderly.store(true, SeqCst);
         bgworker::leave(0);
     }
     database.orderly.store(false, SeqCst);
@@ -57,6 +62,7 @@ fn live(database: &'static Database) {
     look(database);
     // The next database may be looked at.
     launcher::wake();
+    bgworker::see_to_interrupts();
     if !settings::background() {
         switch_off(database);
     }
@@ -95,7 +101,9 @@ fn live(database: &'static Database) {
         };
         let is_idle = busy_at.is_none_or(|at| at.elapsed() >= idle);
         let is_crowded_out = is_crowded() && began.elapsed() >= idle && left > Duration::ZERO;
-        if (is_idle && left > 2 * AHEAD) || is_crowded_out {
+        // One that is asked for, and left alone for a while, would have another process started at once.
+        let is_idle = is_idle && left > 2 * AHEAD && !Duties::any_asked(database);
+        if is_idle || is_crowded_out {
             leave(database);
         }
         // What was said meanwhile: whatever waits for a lock eats the latch.
@@ -111,6 +119,7 @@ fn live(database: &'static Database) {
 fn switch_off(database: &Database) -> ! {
     database.set_known(Known::SwitchedOff);
     database.set_serves(false);
+    database.take_owed();
     let owed = database.begin(task::NOTIFY);
     while owed > 0 && !is_to_leave(database) {
         if listeners::tell(database).is_ok() {
@@ -185,9 +194,7 @@ fn leave(database: &Database) -> ! {
     let restart = database.begin(task::RESTART);
     if restart > 0 {
         database.done(restart);
-        database.wanted.store(true, SeqCst);
-        // What is to be kept, and for how long, may be something else by now.
-        database.touch(clock());
+        database.doubt(clock());
     }
     database.orderly.store(true, SeqCst);
     bgworker::leave(0)

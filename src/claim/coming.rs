@@ -31,6 +31,8 @@ pub fn come_due(
         let after = if first > since { first } else { lane.next_parked(session, since)? };
         if after <= now {
             any = true;
+            // Whoever waits keeps time himself; but of several that come due in the same moment one may be nobody's.
+            heads.wake(&reading);
             next = next.min(lane.next_parked(session, now)?);
         } else {
             next = next.min(after);

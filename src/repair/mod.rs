@@ -74,10 +74,13 @@ pub fn do_all() -> Result<Did, Error> {
     Ok(do_alone(None, all_steps)?.unwrap_or_default())
 }
 
-/// A part of it, which nobody has called: in a transaction of its own that is to take so long, and not much longer. None as
+/// How many steps it has.
+pub const STEP_COUNT: usize = STEPS.len();
+
+/// One of them, which nobody has called: in a transaction of its own that is to take so long, and not much longer. None as
 /// below.
-pub fn do_some(most: Duration) -> Result<Option<Did>, Error> {
-    do_alone(Some(most), all_steps)
+pub fn do_step(number: usize, most: Duration) -> Result<Option<Did>, Error> {
+    do_alone(Some(most), |call, budget, did| STEPS[number](call, budget, did))
 }
 
 fn all_steps(call: &Call, budget: &Budget, did: &mut Did) -> Result<(), Error> {

@@ -29,11 +29,11 @@ macro_rules! due {
                     unique_key, ",
                 $time_limit,
                 " FROM minion.schedules
-                WHERE next_run <= $1 AND NOT paused AND ($2 IS NULL OR id = $2)
+                WHERE next_run <= $1 AND NOT paused
                 ORDER BY next_run, id
                 FOR UPDATE SKIP LOCKED"
             ),
-            &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+            &[pg_sys::TIMESTAMPTZOID],
         )
     };
 }
@@ -74,11 +74,11 @@ fn dispatch_schedules() -> Result<
     TableIterator<'static, (name!(id, i64), name!(name, String), name!(job, i64))>,
     ErrorReport,
 > {
-    Ok(TableIterator::new(dispatch(None)?))
+    Ok(TableIterator::new(dispatch()?))
 }
 
-/// What [`dispatch_schedules`] does, and returns, or that for one schedule alone.
-pub fn dispatch(only: Option<i64>) -> Result<Vec<(i64, String, i64)>, Error> {
+/// What [`dispatch_schedules`] does, and returns.
+pub fn dispatch() -> Result<Vec<(i64, String, i64)>, Error> {
     let rules = Rules::in_force()?;
     Session::with(|session| {
         if !try_lock_dispatch() {
@@ -91,7 +91,7 @@ pub fn dispatch(only: Option<i64>) -> Result<Vec<(i64, String, i64)>, Error> {
             true => &DUE,
             false => &DUE_WITHOUT_LIMIT,
         };
-        let due = session.run(statement, params![now, only])?;
+        let due = session.run(statement, params![now])?;
         let run = |row| {
             check_for_interrupts();
             run(session, rules, now, &due, row)
@@ -117,16 +117,6 @@ pub fn dispatch(only: Option<i64>) -> Result<Vec<(i64, String, i64)>, Error> {
         }
         Ok(ran)
     })
-}
-
-static DUE_IDS: Statement = Statement::new(
-    "SELECT id FROM minion.schedules WHERE next_run <= $1 AND NOT paused ORDER BY next_run, id",
-    &[pg_sys::TIMESTAMPTZOID],
-);
-
-/// Those that are due, for who dispatches each by itself.
-pub fn due_ids() -> Result<Vec<i64>, Error> {
-    Session::with(|session| Ok(session.run(&DUE_IDS, params![clock()])?.column(1)))
 }
 
 /// When the next one will be due, INFINITY for never, and whether any is due that is not dispatched.

@@ -40,6 +40,17 @@ pub fn nest_level() -> i32 {
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
+/// Deferred triggers and constraints have their turn after each statement of the transaction from here on.
+pub fn check_constraints_at_once() {
+    let mut all = pg_sys::ConstraintsSetStmt {
+        type_: pg_sys::NodeTag::T_ConstraintsSetStmt,
+        constraints: std::ptr::null_mut(),
+        deferred: false,
+    };
+    // SAFETY: a statement without names, which means all, as SET CONSTRAINTS hands it over.
+    unsafe { pg_sys::AfterTriggerSetState(&mut all) };
+}
+
 /// On a standby.
 pub fn is_in_recovery() -> bool {
     // SAFETY: reads the server's state.

@@ -32,7 +32,7 @@ impl Workers {
     }
 
     /// This session is the worker's when the transaction commits that has written its row. False if there is no room.
-    /// The caller sees to it that [`join`], [`end`], [`undo`] and [`hand_over`] are called.
+    /// The caller sees to it that [`end`], [`undo`] and [`hand_over`] are called.
     pub fn attach(self, id: i64) -> bool {
         register();
         let claimed = self.claim(id).or_else(|| {
@@ -122,18 +122,14 @@ fn join_now(all: &Tied, at: u32) {
     attaching::remember(at);
 }
 
-/// The transaction is about to commit, or to be prepared. Can't fail, as all that follows.
-pub fn join() {
-    let Some(all) = TIED.get() else { return };
-    attaching::take(|note| note.what == What::Join, |note| join_now(all, note.at));
-}
-
-/// The transaction has ended.
-pub fn end(is_committed: bool) {
+/// The transaction has ended; `stays`: what it has written is there, or will be, for it is prepared. Can't fail, as all that
+/// follows.
+pub fn end(stays: bool, is_committed: bool) {
     let Some(all) = TIED.get() else { return };
     attaching::take(
         |_| true,
         |note| match note.what {
+            What::Join if stays => join_now(all, note.at),
             What::Join => all.release(note.at),
             What::Leave if is_committed => all.take_away(note.at, note.version, false),
             _ => {}
@@ -162,7 +158,7 @@ pub fn hand_over(sub: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId
 /// As if the transaction had committed, and the session had ended.
 #[cfg(any(test, feature = "pg_test"))]
 pub fn end_session() {
-    join();
+    end(true, true);
     at_exit(0, pg_sys::Datum::null());
 }
 

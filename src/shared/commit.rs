@@ -216,13 +216,10 @@ fn register() {
 /// An error here would stop the whole server: it touches initialised memory only, and allocates nothing.
 extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::*;
-    if matches!(event, XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE) {
-        return attached::join();
-    }
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
     }
-    attached::end(event == XACT_EVENT_COMMIT);
+    attached::end(event != XACT_EVENT_ABORT, event == XACT_EVENT_COMMIT);
     NOTES.with(|notes| {
         // Nobody borrows it while a transaction ends; were that ever wrong, a hint is lost and no server.
         let (Some(slots), Ok(mut notes)) = (SLOTS.get(), notes.try_borrow_mut()) else { return };

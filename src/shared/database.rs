@@ -72,6 +72,9 @@ pub struct Database {
     pub report: Spin<Report>,
 }
 
+/// When the last repair was, if there is to be one at once.
+const AT_ONCE: i64 = 1;
+
 /// As many duties as a worker has at most.
 pub const DUTIES: usize = 16;
 
@@ -164,6 +167,10 @@ impl Database {
         self.serves.store(serves, SeqCst);
     }
 
+    pub fn must_repair(&self) -> bool {
+        self.repaired.load(SeqCst) == AT_ONCE
+    }
+
     /// Something has happened that may leave something to repair, if nothing has since the last one.
     pub fn touch(&self, now: Timestamp) {
         if self.touched.load(SeqCst) == 0 {
@@ -171,9 +178,9 @@ impl Database {
         }
     }
 
-    /// There is something for repair to do at once.
+    /// There is something for repair to do at once, if it is done at all or not.
     pub fn is_to_repair(&self) {
-        self.repaired.store(1, SeqCst);
+        self.repaired.store(AT_ONCE, SeqCst);
         self.repair_at.store(1, SeqCst);
         self.touched.store(0, SeqCst);
     }
@@ -192,10 +199,10 @@ impl Database {
                 self.worker.wake();
             }
         } else {
-            // A database that was found to have no extension is wanted no worker in before this.
-            let looks = tasks & task::LOOK != 0;
+            // Where no worker is wanted, or one was before this.
+            let is_news = tasks & !asked & (task::LOOK | task::NOTIFY) != 0;
             let is_wanted = self.wanted.load(SeqCst) || self.wanted.swap(true, SeqCst);
-            if looks || !is_wanted {
+            if is_news || !is_wanted {
                 launcher::wake();
             }
         }
@@ -222,10 +229,21 @@ impl Database {
         self.known.store(known as u32, SeqCst);
     }
 
-    /// A worker is to see whether it is switched off.
-    pub fn doubt(&self) {
+    /// Its settings have changed: a worker is to see whether it is switched off, and what is to be kept for how long.
+    pub fn doubt(&self, now: Timestamp) {
         self.set_known(Known::Nothing);
+        self.touch(now);
         self.wanted.store(true, SeqCst);
+    }
+
+    /// The same, whoever is there, or is about to be.
+    pub fn restart(&self, now: Timestamp) {
+        self.asked.fetch_or(task::RESTART, SeqCst);
+        if self.worker.is_there() {
+            self.worker.wake();
+        } else if matches!(self.known(), Known::HasExtension | Known::SwitchedOff) {
+            self.doubt(now);
+        }
     }
 
     /// A command needs the database to itself, until [`Self::leave_alone`].
@@ -273,6 +291,11 @@ impl Database {
         self.owed.fetch_or(begun, SeqCst);
     }
 
+    /// Whether these are asked for, or were, and have failed.
+    pub fn owes(&self, tasks: u32) -> bool {
+        (self.asked.load(SeqCst) | self.owed.load(SeqCst)) & tasks != 0
+    }
+
     /// What an earlier process has failed at is asked for again.
     pub fn take_owed(&self) {
         self.asked.fetch_or(self.owed.swap(0, SeqCst), SeqCst);
@@ -284,6 +307,9 @@ impl Database {
         self.worker.end();
         let begun = self.begun.swap(0, SeqCst);
         let asked = self.asked.fetch_or(begun, SeqCst) | begun;
+        if asked & task::RESTART != 0 && self.known() == Known::SwitchedOff {
+            self.set_known(Known::Nothing);
+        }
         if asked & task::LOOK != 0 || (asked > 0 && self.known() != Known::HasNot) {
             self.wanted.store(true, SeqCst);
         }

@@ -1,6 +1,6 @@
 //! The databases of the cluster, as far as something is to be done in them by itself.
 
-use super::database::{Database, Known, task};
+use super::database::Database;
 use super::launcher;
 use super::memory::{Content, LwLocks, Many, Part, Rest, Spin, bytes};
 use crate::server::database;
@@ -102,14 +102,9 @@ pub fn changed() {
 /// The settings of a database have changed, or, for 0, of all: a worker reads them when it begins.
 pub fn restart(oid: u32) {
     let Some(databases) = DATABASES.get() else { return };
-    for one in databases.all().filter(|one| oid == 0 || one.oid() == oid) {
-        if one.worker.is_there() {
-            one.ask(task::RESTART);
-        } else if one.known() == Known::SwitchedOff {
-            one.doubt();
-            launcher::wake();
-        }
-    }
+    let now = clock();
+    databases.all().filter(|one| oid == 0 || one.oid() == oid).for_each(|one| one.restart(now));
+    launcher::wake();
 }
 
 /// More databases than this, and a transaction makes no room in the others.

@@ -242,6 +242,12 @@ impl Heads {
         healed
     }
 
+    /// Wakes one of those who wait for a job of a lane.
+    pub fn wake(&self, reading: &Reading) {
+        let _held = self.lanes.slots.hold(Mode::Shared);
+        wake_for_jobs(reading.slot, self.lanes.slot(reading.slot), 1, ANY);
+    }
+
     /// The lanes of this table in which a parked job may be due.
     pub fn due_lanes(&self, now: Timestamp) -> Vec<(Lane, Reading)> {
         let _held = self.lanes.slots.hold(Mode::Shared);

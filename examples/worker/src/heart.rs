@@ -57,5 +57,7 @@ fn beat(address: &Config, worker: i64, goes_on: bool) -> Answer<bool> {
     client.execute("SELECT minion.register_worker($1)", &[&worker])?;
     // Commands come as `[[command, argument, …], …]`.
     let inbox: Value = client.query_one("SELECT minion.receive($1)", &[&worker])?.get(0);
-    Ok(inbox.as_array().is_some_and(|commands| commands.iter().any(|command| command[0] == "stop")))
+    // With a job's id behind it, the command is about that job.
+    let stop = serde_json::json!(["stop"]);
+    Ok(inbox.as_array().is_some_and(|commands| commands.contains(&stop)))
 }

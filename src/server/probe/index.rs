@@ -3,7 +3,7 @@
 use crate::server::relation::{may_read, oid_of};
 use crate::server::row::Row;
 use crate::server::transaction::check_for_interrupts;
-use crate::server::types::{Typed, column_as};
+use crate::server::types::{Typed, column_as, is_column};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -107,6 +107,16 @@ impl Found {
     }
 
     /// The value of a column of the row, which has to have the type `T` in SQL.
+    /// The same of a column that may stand further behind; None also if there is none of that name and type.
+    pub(super) fn get_named<T: Typed>(&self, name: &CStr, from: i32) -> Option<T> {
+        // SAFETY: the table is open, and this its description.
+        let place = unsafe {
+            let shape = (*self.table).rd_att;
+            (from..=(*shape).natts).find(|place| is_column::<T>(shape, *place, name))
+        };
+        self.get(place?)
+    }
+
     pub(super) fn get<T: Typed>(&self, column: i32) -> Option<T> {
         let (mut to_free, mut null) = (false, false);
         // SAFETY: the slot has a row of the table.

@@ -14,6 +14,7 @@ use std::cell::Cell;
 const ID: i32 = 1;
 const NOTIFIED: i32 = 3;
 const STATUS: i32 = 6;
+/// From here on: before an update of the extension others may have added some.
 const ATTACHED: i32 = 8;
 
 thread_local! {
@@ -52,7 +53,7 @@ impl Heard {
                 ctid: version.ctid(),
                 notified: found.get(NOTIFIED)?,
                 same_status: is_equal(found.get(STATUS)?, status),
-                attached: if attached { found.get(ATTACHED) } else { None },
+                attached: if attached { found.get_named(c"attached", ATTACHED) } else { None },
             })
         })
     }

@@ -431,3 +431,26 @@ fn the_0_4_0_sql_goes_on_registering_workers_and_repairing() {
     client.one::<i64>(ATTACH, &[]);
     run(&mut client, &format!(r#"DROP OWNED BY "{role}"; DROP ROLE "{role}""#));
 }
+
+#[test]
+fn a_take_over_whose_commit_fails_leaves_the_worker_to_its_session() {
+    let Some((mut one, mut other, database)) = two() else { return };
+    run(&mut other, "CREATE TABLE a (n int); CREATE TABLE b (n int)");
+    let worker: i64 = one.one(ATTACH, &[]);
+    let job = with_job(&mut one, worker);
+    // Each reads what the other one writes: the second to commit is refused then.
+    let mut taker = database.connect();
+    for client in [&mut taker, &mut other] {
+        run(client, "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM a; SELECT FROM b");
+    }
+    assert_eq!(taker.one::<i64>(AGAIN, &[&worker]), worker);
+    run(&mut taker, "INSERT INTO a VALUES (1)");
+    run(&mut other, "INSERT INTO b VALUES (1); COMMIT");
+    let refused = taker.batch_execute("COMMIT").unwrap_err();
+    assert_eq!(refused.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
+    end(taker, &mut other);
+    assert_eq!(repair(&mut other), (0, 0));
+    assert_eq!(state(&mut other, job), "active");
+    end(one, &mut other);
+    assert_eq!(repair(&mut other), (1, 1));
+}

@@ -304,3 +304,35 @@ fn an_update_goes_around_rows_that_a_trigger_of_the_users_keeps_as_they_are() {
     assert_eq!(ran, ["mended"]);
     assert!(!client.one::<bool>("SELECT more FROM minion.repair()", &[]));
 }
+
+#[test]
+fn an_update_from_0_4_0_takes_no_rights_from_roles_of_the_users_own() {
+    let database = Database::of_version("0.4.0");
+    let mut client = database.connect();
+    let role = format!("{}_own", database.name);
+    client
+        .batch_execute(&format!(
+            r#"CREATE ROLE "{role}";
+             GRANT USAGE ON SCHEMA minion TO "{role}";
+             GRANT ALL ON ALL TABLES IN SCHEMA minion TO "{role}";
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA minion TO "{role}";
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minion TO "{role}";
+             GRANT USAGE ON TYPE minion.job_state TO "{role}";
+             ALTER TABLE minion.workers ADD COLUMN mine text;
+             ALTER EXTENSION minion UPDATE;
+             SET ROLE "{role}""#,
+        ))
+        .unwrap();
+    // Where it is found by the statement, and then in the row that the session has written last.
+    for _ in 0..3 {
+        let worker = "SELECT minion.register_worker(CASE last_value WHEN 1 THEN
+            CASE WHEN is_called THEN 1 END END, attached => true) FROM minion.workers_id_seq";
+        assert_eq!(client.one::<i64>(worker, &[]), 1);
+    }
+    client.batch_execute("SELECT minion.enqueue('task', time_limit => '0.001 seconds')").unwrap();
+    assert_eq!(client.all::<i64>("SELECT id FROM minion.dequeue(1)", &[]), [1]);
+    client.batch_execute("SELECT pg_sleep(0.01), minion.repair()").unwrap();
+    assert_eq!(client.one::<String>("SELECT state::text FROM minion.jobs", &[]), "failed");
+    client.batch_execute("RESET ROLE").unwrap();
+    client.batch_execute(&format!(r#"DROP OWNED BY "{role}"; DROP ROLE "{role}""#)).unwrap();
+}
