@@ -197,6 +197,7 @@ impl Claim<'_> {
         {
             look = look_now()?;
         }
+        outcome.next_due = look.next_due;
         let mut heads = look.heads;
         for due in look.due {
             heads.extend(self.first_due(due)?);

@@ -2,7 +2,7 @@
 
 use super::lane::{Front, Head, Source, read_head, read_lane};
 use super::skip_scan::{
-    DUE_OF_QUEUES, DUE_OF_TASKS, READY_OF_QUEUES, READY_OF_TASKS, TASKS_OF_QUEUE,
+    PARKED_OF_QUEUES, PARKED_OF_TASKS, READY_OF_QUEUES, READY_OF_TASKS, TASKS_OF_QUEUE,
 };
 use crate::error::Error;
 use crate::server::session::Session;
@@ -40,6 +40,8 @@ pub struct Look {
     pub skipped: bool,
     /// It is not known when the first parked job of some lane is due.
     pub unsettled: bool,
+    /// Of the lanes that shared memory does not know, and in which none is due: when the first one is.
+    pub next_due: Option<Timestamp>,
     /// A lane that it is for this claim to verify.
     pub verify: Option<(Lane, Reading)>,
 }
@@ -176,13 +178,18 @@ impl Look {
         queues: Param,
         tasks: Option<TextArray>,
     ) -> Result<(), Error> {
-        let clock = Param::from(now);
         let rows = match tasks {
-            None => session.run(&DUE_OF_QUEUES, &[clock, queues])?,
-            Some(tasks) => session.run(&DUE_OF_TASKS, &[clock, queues, tasks.into()])?,
+            None => session.run(&PARKED_OF_QUEUES, &[queues])?,
+            Some(tasks) => session.run(&PARKED_OF_TASKS, &[queues, tasks.into()])?,
         };
-        let due = |row| Due { lane: read_lane(&rows, row), reading: None };
-        self.due.extend((0..rows.count()).map(due));
+        for row in 0..rows.count() {
+            match rows.get(row, 3).expect("the condition excludes NULL") {
+                due if due <= now => {
+                    self.due.push(Due { lane: read_lane(&rows, row), reading: None })
+                }
+                later => self.next_due = self.next_due.into_iter().chain([later]).min(),
+            }
+        }
         Ok(())
     }
 }

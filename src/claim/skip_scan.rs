@@ -61,12 +61,12 @@ pub static READY_OF_TASKS: Statement = Statement::new(
 )
 .in_index_order();
 
-/// The same skip scan over the parked jobs, for the lanes in which one is due.
-pub static DUE_OF_QUEUES: Statement = Statement::new(
+/// The same skip scan over the parked jobs, for when the first one of each lane is due.
+pub static PARKED_OF_QUEUES: Statement = Statement::new(
     concat!(
         "WITH RECURSIVE head AS (
             SELECT first.*
-            FROM pg_catalog.unnest($2) AS wanted (queue)
+            FROM pg_catalog.unnest($1) AS wanted (queue)
             CROSS JOIN LATERAL (
                 SELECT job.queue, job.task, job.parked_until
                 FROM minion.jobs AS job
@@ -89,28 +89,29 @@ pub static DUE_OF_QUEUES: Statement = Statement::new(
                 LIMIT 1
             ) AS next
         )
-        SELECT DISTINCT queue, task FROM head WHERE parked_until <= $1"
+        SELECT DISTINCT queue, task, parked_until FROM head WHERE parked_until < 'infinity'"
     ),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
+    &[pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
 
-pub static DUE_OF_TASKS: Statement = Statement::new(
+pub static PARKED_OF_TASKS: Statement = Statement::new(
     concat!(
-        "SELECT DISTINCT head.queue, head.task
-        FROM pg_catalog.unnest($2) AS wanted (queue)
-        CROSS JOIN pg_catalog.unnest($3) AS asked (task)
+        "SELECT DISTINCT head.queue, head.task, head.parked_until
+        FROM pg_catalog.unnest($1) AS wanted (queue)
+        CROSS JOIN pg_catalog.unnest($2) AS asked (task)
         CROSS JOIN LATERAL (
-            SELECT job.queue, job.task
+            SELECT job.queue, job.task, job.parked_until
             FROM minion.jobs AS job
             WHERE ",
         parked!(),
-        " AND job.queue = wanted.queue AND job.task = asked.task AND job.parked_until <= $1
+        " AND job.queue = wanted.queue AND job.task = asked.task
             ORDER BY job.parked_until
             LIMIT 1
-        ) AS head"
+        ) AS head
+        WHERE head.parked_until < 'infinity'"
     ),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+    &[pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
 )
 .in_index_order();
 

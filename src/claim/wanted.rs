@@ -26,6 +26,8 @@ pub struct Outcome {
     pub saw_jobs: bool,
     /// There were some whose time has come, ready or not.
     pub saw_due: bool,
+    /// When the next one is due, as far as the indexes were asked for that.
+    pub next_due: Option<Timestamp>,
     /// Nobody knows when the next one is due.
     pub is_unsettled: bool,
     /// There was one that a limit did not let start.

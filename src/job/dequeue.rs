@@ -190,7 +190,12 @@ impl<'a> Sleeper<'a> {
                 }
                 self.waiting = Some(waiting);
             }
-            None => latch::sleep(self.pauses.next(left, took)),
+            None => {
+                let pause = self.pauses.next(left, took);
+                // Until then, and rounded up: not to look just before the time.
+                let until = |due: Timestamp| due.since(clock()) + Duration::from_micros(999);
+                latch::sleep(outcome.next_due.map_or(pause, |due| pause.min(until(due))));
+            }
         }
         client::must_be_there();
         // And so may the extension itself.
