@@ -59,6 +59,8 @@ pub fn main() {
     by_itself::name(c"minion launcher");
     own.process.begin();
     own.looks.store(true, SeqCst);
+    // There may have been one before this, and settings have changed since.
+    see_anew(databases);
     let mut launcher = Starting { own, databases, known: HashMap::new(), warned: None };
     loop {
         if bgworker::is_terminated() {
@@ -66,16 +68,20 @@ pub fn main() {
             bgworker::leave(1);
         }
         if bgworker::see_to_interrupts() {
-            // Workers read them themselves.
-            let now = clock();
-            let read = |one: &&Database| {
-                let is_known = matches!(one.known(), Known::HasExtension | Known::SwitchedOff);
-                is_known && !one.worker.is_there()
-            };
-            databases.all().filter(read).for_each(|one| one.doubt(now));
+            see_anew(databases);
         }
         let next = launcher.turn();
         bgworker::sleep(next.map(|next| next.saturating_duration_since(Instant::now())));
+    }
+}
+
+/// Settings have changed: a worker reads them in each database. Those that are there do so themselves.
+fn see_anew(databases: &Databases) {
+    let now = clock();
+    for one in databases.all().filter(|one| !one.worker.is_there()) {
+        if matches!(one.known(), Known::HasExtension | Known::SwitchedOff) {
+            one.doubt(now);
+        }
     }
 }
 
