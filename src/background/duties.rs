@@ -28,9 +28,13 @@ struct Duty {
 }
 
 impl Duty {
-    /// One that is there for what people ask for.
-    const fn asked(name: &'static str, tasks: u32, run: Run) -> Self {
+    const fn new(name: &'static str, tasks: u32, run: Run) -> Self {
         Self { name, tasks, run, starts: true, time: None, timed: false }
+    }
+
+    /// When it has its turn though nobody asks.
+    fn at(&self, state: &State, database: &Database) -> Timestamp {
+        self.time.map_or(state.turn.at, |time| time(database))
     }
 }
 
@@ -38,24 +42,17 @@ type Run = fn(&Database) -> Result<Turn, Failure>;
 
 /// Those first that take no time and that somebody waits for.
 const DUTIES: [Duty; 8] = [
-    Duty { timed: true, ..Duty::asked("looks for what has come due", 0, listeners::hear_of_due) },
-    Duty::asked("tells listeners", task::NOTIFY, listeners::tell),
-    Duty::asked("ends attached workers", task::ENDED, upkeep::end_attached),
-    Duty { timed: true, ..Duty::asked("ends attempts", 0, upkeep::end_attempts) },
-    Duty::asked("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
-    Duty::asked("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
-    Duty { starts: false, ..Duty::asked("verifies heads", 0, listeners::verify) },
-    Duty { time: Some(upkeep::time_of_repair), ..Duty::asked("repairs", 0, upkeep::repair) },
+    Duty { timed: true, ..Duty::new("looks for what has come due", 0, listeners::hear_of_due) },
+    Duty::new("tells listeners", task::NOTIFY, listeners::tell),
+    Duty::new("ends attached workers", task::ENDED, upkeep::end_attached),
+    Duty { timed: true, ..Duty::new("ends attempts", 0, upkeep::end_attempts) },
+    Duty::new("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
+    Duty::new("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
+    Duty { starts: false, ..Duty::new("verifies heads", 0, listeners::verify) },
+    Duty { time: Some(upkeep::time_of_repair), ..Duty::new("repairs", 0, upkeep::repair) },
 ];
 
 const _: () = assert!(DUTIES.len() <= database::DUTIES);
-
-impl Duty {
-    /// When it has its turn though nobody asks.
-    fn at(&self, state: &State, database: &Database) -> Timestamp {
-        self.time.map_or(state.turn.at, |time| time(database))
-    }
-}
 
 struct State {
     turn: Turn,
@@ -101,14 +98,12 @@ impl Duties {
         self.before = now;
         // Whoever commits something for a time that is not known yet says so from here on, and what has been said is
         // in what is looked at now.
-        let asked = database.begin(task::DUE);
-        if asked > 0 || self.due() <= now {
+        if database.take(task::DUE) > 0 || self.due() <= now {
             database.set_due(Timestamp::INFINITY);
             for (_, state) in self.timed() {
                 state.turn.at = Timestamp::BEFORE_ALL;
             }
         }
-        database.done(asked);
         let mut any = false;
         for (number, (duty, state)) in DUTIES.iter().zip(&mut self.states).enumerate() {
             if is_to_leave() {

@@ -5,8 +5,8 @@ use super::turn::AHEAD;
 use crate::error::Error;
 use crate::server::bgworker::{self, Child};
 use crate::server::by_itself::{self, transaction};
-use crate::server::database;
 use crate::server::time::clock;
+use crate::server::{database, latch};
 use crate::settings;
 use crate::shared::database::{Database, Known, task};
 use crate::shared::databases::{DATABASES, Databases};
@@ -71,7 +71,7 @@ pub fn main() {
             see_anew(databases);
         }
         let next = launcher.turn();
-        bgworker::sleep(next.map(|next| next.saturating_duration_since(Instant::now())));
+        latch::wait(next.map(|next| next.saturating_duration_since(Instant::now())));
     }
 }
 

@@ -6,9 +6,9 @@ use super::turn::AHEAD;
 use crate::error::Error;
 use crate::server::bgworker;
 use crate::server::by_itself::{self, transaction};
-use crate::server::relation;
 use crate::server::session::{Session, doubt_version};
 use crate::server::time::{Timestamp, clock};
+use crate::server::{latch, relation};
 use crate::settings;
 use crate::shared::database::{Database, Known, task};
 use crate::shared::databases::{self, DATABASES};
@@ -35,7 +35,7 @@ pub fn main(oid: u32) {
             bgworker::leave(0);
         }
         // Settings are read when it is connected to: those that are changed from here on are read by another process.
-        database.done(database.begin(task::RESTART));
+        database.take(task::RESTART);
     }
     bgworker::connect(Some(oid));
     bgworker::settle();
@@ -111,7 +111,7 @@ fn live(database: &'static Database) {
             continue;
         }
         let most = if busy_at.is_some() { idle } else { Duration::MAX };
-        bgworker::sleep(Some(next.since(clock()).min(most)));
+        latch::wait(Some(next.since(clock()).min(most)));
     }
 }
 
@@ -126,7 +126,7 @@ fn switch_off(database: &Database) -> ! {
             database.done(owed);
             break;
         }
-        bgworker::sleep(Some(AGAIN));
+        latch::wait(Some(AGAIN));
     }
     leave(database)
 }
@@ -142,12 +142,11 @@ fn is_crowded() -> bool {
 
 /// Whether anything has happened.
 fn has_come(database: &Database) -> bool {
-    let traffic = database.begin(task::TRAFFIC);
-    database.done(traffic);
-    if traffic > 0 {
+    let traffic = database.take(task::TRAFFIC) > 0;
+    if traffic {
         database.touch(clock());
     }
-    traffic > 0
+    traffic
 }
 
 /// Looks whether the extension is there, and fits this library; leaves if not.
@@ -191,9 +190,7 @@ fn look(database: &'static Database) {
 /// Not because of an error.
 fn leave(database: &Database) -> ! {
     database.set_serves(false);
-    let restart = database.begin(task::RESTART);
-    if restart > 0 {
-        database.done(restart);
+    if database.take(task::RESTART) > 0 {
         database.doubt(clock());
     }
     database.orderly.store(true, SeqCst);

@@ -192,9 +192,7 @@ impl<'a> Sleeper<'a> {
             }
             None => {
                 let pause = self.pauses.next(left, took);
-                // Until then, and rounded up: not to look just before the time.
-                let until = |due: Timestamp| due.since(clock()) + Duration::from_micros(999);
-                latch::sleep(outcome.next_due.map_or(pause, |due| pause.min(until(due))));
+                latch::sleep(outcome.next_due.map_or(pause, |due| pause.min(due.since(clock()))));
             }
         }
         client::must_be_there();

@@ -6,6 +6,7 @@ use super::call::{Call, Did};
 use super::walk::{Cursor, Found, walk};
 use crate::error::Error;
 use crate::job::finish::fail as fail_attempt;
+use crate::server::session::Session;
 use crate::server::statement::{Statement, params};
 use pgrx::pg_sys;
 
@@ -70,10 +71,15 @@ static ABANDONED: Statement = Statement::new(
 static WORKER_WENT_AWAY: Statement =
     Statement::new("SELECT '\"Worker went away\"'::pg_catalog.jsonb", &[]);
 
+/// Those of some jobs that are active, and that nobody else has.
+pub fn lock_active(session: &Session, ids: Vec<i64>) -> Result<Vec<i64>, Error> {
+    Ok(session.run(&LOCK, params![ids, "active"])?.column(1))
+}
+
 /// Of some jobs, those that are abandoned.
 fn fail_abandoned(call: &Call, ids: Vec<i64>) -> Result<usize, Error> {
     let session = call.session;
-    let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
+    let locked = lock_active(session, ids)?;
     let rows = session.run(&ABANDONED, params![locked, "active"])?;
     if rows.count() == 0 {
         return Ok(0);

@@ -1,5 +1,6 @@
 //! Active jobs that have exceeded their time limit, whoever has them.
 
+use super::abandoned::lock_active;
 use super::budget::Budget;
 use super::call::{Call, Did};
 use super::walk::{Cursor, Found, walk};
@@ -33,15 +34,6 @@ static NEXT_EXCEEDED: Statement = Statement::new(
     &[pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
 )
 .in_index_order();
-
-static LOCK: Statement = Statement::new(
-    "SELECT id
-    FROM minion.jobs
-    WHERE id = ANY ($1) AND state = $2::minion.job_state
-    ORDER BY id
-    FOR UPDATE SKIP LOCKED",
-    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID],
-);
 
 /// Those of the locked jobs that still have: another attempt may have begun, or the limit been changed.
 static EXCEEDED: Statement = Statement::new(
@@ -140,7 +132,7 @@ pub fn fail(call: &Call, budget: &Budget, _: &mut Did) -> Result<(), Error> {
     let message = session.run(&MESSAGE, &[])?;
     let warned = Cell::new(false);
     let fail = |ids: Vec<i64>| {
-        let locked: Vec<i64> = session.run(&LOCK, params![ids, "active"])?.column(1);
+        let locked = lock_active(session, ids)?;
         let rows = session.run(&EXCEEDED, params![locked, "active", now])?;
         let (mut count, mut stopped, mut workers) = (0, Vec::new(), Vec::new());
         for row in 0..rows.count() {

@@ -6,7 +6,7 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBa
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::cell::Cell;
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
 unsafe extern "C-unwind" {
@@ -240,23 +240,5 @@ pub fn leave(code: i32) -> ! {
     #[allow(unreachable_code)]
     {
         unreachable!("the process has ended")
-    }
-}
-
-/// Until the latch is set, or for so long at most; None: for ever. Whatever waits for a lock has it reset: what it was set
-/// for is to be asked for before.
-pub fn sleep(most: Option<Duration>) {
-    const LONGEST: u128 = 1 << 30;
-    // SAFETY: MyLatch is this process's own latch and lives as long as it does.
-    unsafe {
-        let timeout = if most.is_some() { pg_sys::WL_TIMEOUT } else { 0 };
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            (pg_sys::WL_LATCH_SET | timeout | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
-            // Rounded up: not to wake just before the time, and again and again.
-            most.map_or(-1, |most| most.as_micros().div_ceil(1_000).min(LONGEST) as c_long),
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
     }
 }

@@ -34,15 +34,23 @@ impl Pauses {
 
 /// Until the latch is set or the time is over. Raises what interrupts there are.
 pub fn sleep(most: Duration) {
+    wait(Some(most));
+    check_for_interrupts();
+}
+
+/// The same, and raises nothing; None: for ever. Rounded up to a millisecond: not to wake just before the time, and again and
+/// again. Whatever waits for a lock has the latch reset: what it was set for is to be asked for before.
+pub fn wait(most: Option<Duration>) {
+    const LONGEST: u128 = 1 << 30;
     // SAFETY: MyLatch is this backend's own latch and lives as long as it does.
     unsafe {
+        let timeout = if most.is_some() { pg_sys::WL_TIMEOUT } else { 0 };
         pg_sys::WaitLatch(
             pg_sys::MyLatch,
-            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
-            most.as_millis().clamp(1, 1 << 30) as c_long,
+            (pg_sys::WL_LATCH_SET | timeout | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+            most.map_or(-1, |most| most.as_micros().div_ceil(1_000).clamp(1, LONGEST) as c_long),
             pg_sys::PG_WAIT_EXTENSION,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
-    check_for_interrupts();
 }

@@ -3,6 +3,7 @@
 
 use super::database::task;
 use super::databases;
+use super::launcher;
 use super::memory::Mode;
 use super::notes::{Note, Notes};
 use super::slot::Slot;
@@ -15,21 +16,22 @@ use crate::settings;
 /// Leaves to the background what it is there for.
 pub fn tell_background(notes: &Notes) {
     if notes.databases {
-        databases::changed();
+        launcher::look();
     }
     if let Some(database) = notes.restart {
         databases::restart(database);
     }
     let Some(own) = databases::own() else { return };
     // What has come due by now was not there for whoever looked before.
-    let comes_due = || notes.due() <= clock() && settings::notify() && databases::has_worker();
+    let due = notes.due();
+    let comes_due = || due <= clock() && settings::notify() && databases::has_worker();
     let tasks = notes.tasks
         | if notes.notify || comes_due() { task::NOTIFY } else { 0 }
         | if notes.any() { task::TRAFFIC } else { 0 };
     if tasks > 0 {
         own.ask(tasks);
     }
-    own.ask_for(notes.at.min(notes.due()));
+    own.ask_for(notes.at.min(due));
 }
 
 /// Wakes those who wait for what one lane has got.

@@ -280,6 +280,13 @@ impl Database {
         tasks
     }
 
+    /// The same of what is done with that.
+    pub fn take(&self, tasks: u32) -> u32 {
+        let tasks = self.begin(tasks);
+        self.done(tasks);
+        tasks
+    }
+
     pub fn done(&self, tasks: u32) {
         self.begun.fetch_and(!tasks, SeqCst);
         self.owed.fetch_and(!tasks, SeqCst);

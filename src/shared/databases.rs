@@ -94,11 +94,6 @@ pub fn has_worker() -> bool {
     own().is_some_and(|own| own.serves())
 }
 
-/// There are other databases, or others may be connected to.
-pub fn changed() {
-    launcher::look();
-}
-
 /// The settings of a database have changed, or, for 0, of all: a worker reads them when it begins.
 pub fn restart(oid: u32) {
     let Some(databases) = DATABASES.get() else { return };

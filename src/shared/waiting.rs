@@ -176,8 +176,7 @@ impl Waiting {
             }
             let until = end.0.min(due.0).min(look_at.0).min(ask_at.0);
             let left = u64::try_from(until.saturating_sub(clock().0)).unwrap_or(0);
-            // Rounded up to a millisecond: not to wake just before the time and wait once more.
-            latch::sleep(Duration::from_micros(left) + Duration::from_micros(999));
+            latch::sleep(Duration::from_micros(left));
             let now = clock();
             if ask_at <= now {
                 client::must_be_there();
