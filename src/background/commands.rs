@@ -23,7 +23,7 @@ pub fn before(command: Command) {
                 wait_for_end(database);
             }
         }
-        Command::Refused | Command::Databases => commit::databases_changed(),
+        Command::Databases => commit::databases_changed(),
         Command::Settings(database) => commit::settings_changed(database),
         Command::Extensions => commit::asks(task::LOOK),
         Command::CommitPrepared => {

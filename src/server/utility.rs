@@ -10,9 +10,7 @@ use std::ffi::{CStr, c_char};
 pub enum Command {
     /// To drop, rename or move a database, or to copy it: nobody else may be in it.
     Alone(u32),
-    /// The same, but the caller may not.
-    Refused,
-    /// To make databases others than they were.
+    /// To make databases others than they were, or to be refused that.
     Databases,
     /// To change what a process there begins with; None: in all of them.
     Settings(Option<u32>),
@@ -68,7 +66,7 @@ unsafe extern "C-unwind" fn run(
     // SAFETY: handed on as they came; the statement is there, and a node.
     unsafe {
         let node = (*statement).utilityStmt;
-        if is_meant((*node).type_) {
+        if is_meant(node) {
             announce(node);
         }
         let next = NEXT.get().unwrap_or(standard_ProcessUtility);
@@ -76,22 +74,35 @@ unsafe extern "C-unwind" fn run(
     }
 }
 
-fn is_meant(tag: pg_sys::NodeTag) -> bool {
+/// Whether [`command`] is to look at a statement. Each BEGIN and COMMIT passes here.
+///
+/// # Safety
+///
+/// A statement of a utility command.
+unsafe fn is_meant(node: *mut pg_sys::Node) -> bool {
     use pg_sys::NodeTag::*;
-    matches!(
-        tag,
-        T_DropdbStmt
-            | T_RenameStmt
-            | T_AlterDatabaseStmt
-            | T_CreatedbStmt
-            | T_AlterDatabaseSetStmt
-            | T_AlterRoleSetStmt
-            | T_CreateExtensionStmt
-            | T_AlterExtensionStmt
-            | T_DropStmt
-            | T_DropOwnedStmt
-            | T_TransactionStmt
-    )
+    // SAFETY: see above.
+    unsafe {
+        match (*node).type_ {
+            T_TransactionStmt => {
+                let commit = pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
+                (*node.cast::<pg_sys::TransactionStmt>()).kind == commit
+            }
+            tag => matches!(
+                tag,
+                T_DropdbStmt
+                    | T_RenameStmt
+                    | T_AlterDatabaseStmt
+                    | T_CreatedbStmt
+                    | T_AlterDatabaseSetStmt
+                    | T_AlterRoleSetStmt
+                    | T_CreateExtensionStmt
+                    | T_AlterExtensionStmt
+                    | T_DropStmt
+                    | T_DropOwnedStmt
+            ),
+        }
+    }
 }
 
 /// Tells of a command.
@@ -107,7 +118,7 @@ unsafe extern "C-unwind" fn announce(node: *mut pg_sys::Node) {
 
 /// # Safety
 ///
-/// A statement of a utility command.
+/// A statement of a utility command, which [`is_meant`].
 unsafe fn command(node: *mut pg_sys::Node) -> Option<Command> {
     use pg_sys::NodeTag::*;
     // SAFETY: see above; names in statements are C strings.
@@ -133,7 +144,7 @@ unsafe fn command(node: *mut pg_sys::Node) -> Option<Command> {
                 let oid = pg_sys::get_database_oid(name, true);
                 Some(match may_copy(oid) {
                     true => Command::Alone(oid.into()),
-                    false => Command::Refused,
+                    false => Command::Databases,
                 })
             }
             T_AlterDatabaseSetStmt => {
@@ -158,11 +169,7 @@ unsafe fn command(node: *mut pg_sys::Node) -> Option<Command> {
                     [pg_sys::ObjectType::OBJECT_EXTENSION, pg_sys::ObjectType::OBJECT_SCHEMA];
                 kinds.contains(&kind).then_some(Command::Extensions)
             }
-            T_TransactionStmt => {
-                let kind = (*node.cast::<pg_sys::TransactionStmt>()).kind;
-                let commit = pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
-                (kind == commit).then_some(Command::CommitPrepared)
-            }
+            T_TransactionStmt => Some(Command::CommitPrepared),
             _ => None,
         }
     }
@@ -178,7 +185,7 @@ unsafe fn alone(name: *const c_char) -> Option<Command> {
     let oid = unsafe { pg_sys::get_database_oid(name, true) };
     Some(match oid != pg_sys::InvalidOid && database::is_callers(oid.into()) {
         true => Command::Alone(oid.into()),
-        false => Command::Refused,
+        false => Command::Databases,
     })
 }
 
