@@ -19,6 +19,8 @@ struct Duty {
     /// By which bits it is asked for.
     tasks: u32,
     run: Run,
+    /// Whether there may be something to do though nobody has asked, as far as a new process knows.
+    looks: bool,
     /// Whether it is worth a process of its own when its time comes.
     starts: bool,
     /// When its time comes, where that is kept beyond this process; else it says so itself.
@@ -29,7 +31,12 @@ struct Duty {
 
 impl Duty {
     const fn new(name: &'static str, tasks: u32, run: Run) -> Self {
-        Self { name, tasks, run, starts: true, time: None, timed: false }
+        Self { name, tasks, run, looks: true, starts: true, time: None, timed: false }
+    }
+
+    /// When it has its turn at first.
+    fn first(&self) -> Turn {
+        if self.looks { Turn::at(Timestamp::BEFORE_ALL) } else { Turn::never() }
     }
 
     /// When it has its turn though nobody asks.
@@ -43,11 +50,11 @@ type Run = fn(&Database) -> Result<Turn, Failure>;
 /// Those first that take no time and that somebody waits for.
 const DUTIES: [Duty; 8] = [
     Duty { timed: true, ..Duty::new("looks for what has come due", 0, listeners::hear_of_due) },
-    Duty::new("tells listeners", task::NOTIFY, listeners::tell),
+    Duty { looks: false, ..Duty::new("tells listeners", task::NOTIFY, listeners::tell) },
     Duty::new("ends attached workers", task::ENDED, upkeep::end_attached),
     Duty { timed: true, ..Duty::new("ends attempts", 0, upkeep::end_attempts) },
     Duty::new("dispatches schedules", task::SCHEDULES, upkeep::dispatch_schedules),
-    Duty::new("places blocked jobs", task::BLOCKED, upkeep::place_blocked),
+    Duty { looks: false, ..Duty::new("places blocked jobs", task::BLOCKED, upkeep::place_blocked) },
     Duty { starts: false, ..Duty::new("verifies heads", 0, listeners::verify) },
     Duty { time: Some(upkeep::time_of_repair), ..Duty::new("repairs", 0, upkeep::repair) },
 ];
@@ -71,7 +78,7 @@ impl Duties {
             let (until, pause) = database.pauses[number].get();
             // Unless the clock was wrong.
             let until = until.min(clock().after(UNDONE.1));
-            State { turn: Turn::at(Timestamp::BEFORE_ALL).not_before(until), pause }
+            State { turn: DUTIES[number].first().not_before(until), pause }
         };
         let states: [State; DUTIES.len()] = std::array::from_fn(state);
         if states.iter().all(|state| state.pause < UNDONE.0) {
@@ -82,8 +89,8 @@ impl Duties {
 
     /// Each has its turn: settings, tables or the clock have changed.
     pub fn see_to_all(&mut self) {
-        for state in &mut self.states {
-            state.turn.at = Timestamp::BEFORE_ALL;
+        for (duty, state) in DUTIES.iter().zip(&mut self.states) {
+            state.turn.at = state.turn.at.min(duty.first().at);
         }
     }
 
@@ -91,9 +98,10 @@ impl Duties {
     pub fn see_to(&mut self, database: &Database, is_to_leave: impl Fn() -> bool) -> bool {
         let now = clock();
         if now < self.before {
-            for state in &mut self.states {
-                state.turn = Turn::at(Timestamp::BEFORE_ALL);
+            for (duty, state) in DUTIES.iter().zip(&mut self.states) {
+                state.turn = duty.first();
             }
+            database.take_owed();
         }
         self.before = now;
         // Whoever commits something for a time that is not known yet says so from here on, and what has been said is
